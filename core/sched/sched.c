@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Life cycle, placement, and the decision. */
+#include "base/mem.h"
+
+#include "sched/sched_priv.h"
+
+struct sched *sched_create(const struct sched_params *params)
+{
+    struct sched *s = mem_alloc(sizeof(*s));
+
+    s->params = *params;
+    s->params.backfill_window_ns = max_i64(params->backfill_window_ns, 0);
+    list_init(&s->waiting);
+    map_init(&s->classes);
+    map_init(&s->group_index);
+    strmap_init(&s->user_index);
+    strmap_init(&s->node_index);
+    s->guard.node = -1;
+    s->node_version = 1;
+    s->deadline_ns = INT64_MAX;
+    return s;
+}
+
+static void free_classes(struct sched *s)
+{
+    size_t pos = 0;
+    struct sched_class *c;
+
+    while ((c = map_next(&s->classes, &pos, NULL)) != NULL)
+        while (c) {
+            struct sched_class *next = c->next_same_hash;
+            free(c);
+            c = next;
+        }
+    map_fini(&s->classes);
+    for (size_t i = 0; i < s->n_groups; i++) {
+        free(s->groups[i]->classes);
+        free(s->groups[i]);
+    }
+    free(s->groups);
+    map_fini(&s->group_index);
+}
+
+void sched_destroy(struct sched *s)
+{
+    if (!s)
+        return;
+    free_classes(s);
+    for (size_t i = 0; i < s->n_nodes; i++) {
+        free(s->nodes[i]->name);
+        free(s->nodes[i]);
+    }
+    free(s->nodes);
+    strmap_fini(&s->node_index);
+    free(s->place_node);
+    fit_fini(&s->free_now);
+    fit_fini(&s->free_later);
+    fit_fini(&s->guard.open);
+    for (size_t i = 0; i < s->n_users; i++)
+        free(s->users[i].name);
+    free(s->users);
+    strmap_fini(&s->user_index);
+    free(s);
+}
+
+/* ---- placement ---- */
+
+int32_t place_find(const struct sched *s, const struct sched_shape *shape)
+{
+    if (shape->node >= 0) {
+        const struct sched_node *n = ledger_node(s, shape->node);
+        struct sched_resources have = n ? ledger_free(n) : fit_closed;
+        return res_fits(&shape->need, &have) ? shape->node : -1;
+    }
+    size_t place = fit_first(&s->free_now, &shape->need, 0);
+    return place == FIT_NONE ? -1 : s->place_node[place];
+}
+
+/* On some node that is up; what others use counts only with `measured`: it comes and goes. */
+static bool fits_empty(const struct sched *s, const struct sched_shape *shape, bool measured)
+{
+    size_t from = shape->node >= 0 ? (size_t)shape->node : 0;
+    size_t end = shape->node >= 0 ? from + 1 : s->n_nodes;
+
+    for (size_t i = from; i < end && i < s->n_nodes; i++) {
+        const struct sched_node *n = s->nodes[i];
+        struct sched_resources usable = measured ? ledger_usable(n) : n->capacity;
+        if (n->state == SCHED_NODE_UP && res_fits(&shape->need, &usable))
+            return true;
+    }
+    return false;
+}
+
+bool place_possible(struct sched *s, struct sched_class *c)
+{
+    if (c->possible_version != s->node_version) {
+        c->possible = fits_empty(s, &c->shape, true);
+        c->possible_version = s->node_version;
+    }
+    return c->possible;
+}
+
+/* ---- the decision ---- */
+
+static void start(struct sched *s, struct sched_class *c, int32_t node, int64_t now_ns,
+                  struct sched_alloc *out)
+{
+    struct sched_entry *e = queue_front(c);
+    const struct sched_shape *shape = &c->shape;
+
+    *out = (struct sched_alloc){
+        .entry = e,
+        .node = node,
+        .user = shape->user,
+        .got = shape->need,
+        .start_ns = now_ns,
+        .end_ns = shape->timeout_ns > 0 ? time_add(now_ns, shape->timeout_ns) : INT64_MAX,
+        .cls = c,
+    };
+    c->live++;
+    queue_take_start(s, e);
+    share_start(s, out);
+    ledger_add(s, out);
+}
+
+/* The first class that can't start though it could: from here on others are behind it. */
+static bool becomes_head(struct sched *s, struct sched_class *c, int64_t now_ns)
+{
+    if (place_possible(s, c)) {
+        queue_set_waiting(s, c, now_ns);
+        guard_set_head(s, c);
+        return true;
+    }
+    if (c->blocked_ns != NO_TIME && !fits_empty(s, &c->shape, false))
+        queue_end_waiting(s, c);
+    return false;
+}
+
+bool sched_next(struct sched *s, int64_t now_ns, struct sched_alloc *out)
+{
+    struct queue_walk walk;
+    struct sched_class *c;
+    bool blocked = false;
+
+    if (s->quiet && now_ns < s->deadline_ns)
+        return false;
+    ledger_layout(s);
+    queue_walk_begin(s, now_ns, &walk);
+    s->deadline_ns = INT64_MAX;
+    while ((c = queue_walk_next(s, &walk)) != NULL) {
+        int32_t node = blocked ? guard_place(s, &c->shape, now_ns) : place_find(s, &c->shape);
+        if (node >= 0) {
+            start(s, c, node, now_ns, out);
+            s->quiet = false;
+            return true;
+        }
+        if (!blocked)
+            blocked = becomes_head(s, c, now_ns);
+    }
+    if (!blocked)
+        guard_set_head(s, NULL);
+    s->quiet = true;
+    return false;
+}
+
+int64_t sched_next_deadline_ns(const struct sched *s)
+{
+    return s->quiet ? s->deadline_ns : INT64_MAX;
+}
+
+void sched_reserve(struct sched *s, struct sched_alloc *a)
+{
+    struct sched_node *n = ledger_node(s, a->node);
+    if (!n)
+        return;
+    a->cls = NULL;
+    a->overdue = false;
+    share_start(s, a);
+    ledger_add(s, a);
+    n->forced = n->forced || !res_fits(&n->reserved, &n->capacity);
+    if (a->entry)
+        queue_take_reserved(s, a->entry);
+}
+
+void sched_release(struct sched *s, struct sched_alloc *a, int64_t now_ns, bool undo)
+{
+    struct sched_class *c = a->cls;
+
+    if (!ledger_node(s, a->node))
+        return;
+    ledger_remove(s, a);
+    share_end(s, a, now_ns, undo);
+    a->cls = NULL;
+    if (a->entry)
+        queue_give_start(s, a->entry, undo ? c : NULL);
+    if (c) {
+        c->live--;
+        queue_class_unref(s, c);
+    }
+}
