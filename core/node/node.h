@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a node does for its head: runs attempts and says how they ended. This is the near side of
+ * every node; a remote one has the link protocol in between, the standalone daemon calls it
+ * directly.
+ *
+ * Processes behind it: the spawner (spawner.h) forks shims on request. Each shim connects back to
+ * RUNTIME/shim.sock, says who it is and what it runs, takes one attempt at a time, and stays for the
+ * next one: an attempt then costs one vfork. A shim outlives the daemon: it finishes its attempt,
+ * writes the exit record, and meanwhile tries to reach the next daemon's shim.sock.
+ */
+#ifndef HIVE_NODE_NODE_H
+#define HIVE_NODE_NODE_H
+
+#include "node/attempt.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct err;
+struct ev_loop;
+struct log;
+struct node;
+
+/*
+ * Starts the spawner by executing /proc/self/exe, and returns its control descriptor without waiting
+ * for it. The process inherits umask, limits, control group and working folder of the caller; jobs
+ * inherit the umask and limits from it: call before changing those. `state_dir` and `runtime_dir`
+ * are absolute and exist. The spawner ends when the descriptor is closed.
+ */
+int spawner_start(const char *state_dir, const char *runtime_dir, struct err *err);
+
+struct node_config {
+    const char *state_dir, *runtime_dir; /* absolute */
+    int spawner_fd;                      /* from spawner_start; taken over, even on failure */
+    int idle_shims;                      /* kept ready when nothing runs */
+    int slots;                           /* most attempts at once: shims kept while work flows */
+};
+
+struct node_hooks {
+    /* An attempt ended. Never called from inside a node_ function. After it the key is forgotten. */
+    void (*ended)(const struct attempt_end *end, void *arg);
+    /* An attempt found by node_adopt() never started and never will. Never called from inside a
+     * node_ function. */
+    void (*never_started)(const struct attempt_key *key, void *arg);
+    void *arg;
+};
+
+/* Waits (at most 10 s) until the spawner is ready. ERR_CONFLICT when another daemon serves
+ * runtime_dir. `log` may be NULL; log and hooks->arg must outlive the node. */
+struct node *node_create(struct ev_loop *loop, const struct log *log, const struct node_config *cfg,
+                         const struct node_hooks *hooks, struct err *err);
+/* Lets go of everything: running attempts go on under their shims, idle shims end, what has not
+ * begun never will. No hook is called any more. */
+void node_destroy(struct node *n);
+
+struct node_run {
+    struct attempt_key key;
+    const char *const *argv; /* NULL-terminated; argv[0] is searched in PATH of `env` */
+    const char *const *env;  /* NULL-terminated "K=V"; the whole environment, HIVE_* included */
+    const char *workdir;     /* absolute */
+    const char *stdout_path; /* absolute, or NULL for the attempt's own file; missing parent folders
+                                are NOT made */
+    const char *stderr_path; /* the same; equal to stdout_path: one file for both */
+    bool append;             /* outputs given by path are appended to, not truncated (a retry) */
+    const char *script;      /* text for the attempt's file "script" (0700), or NULL; an argv element
+                                "{script}" is replaced by its absolute path */
+    int64_t timeout_ns;      /* 0: none; counted from the start, monotonic */
+    int64_t grace_ns;        /* between SIGTERM and SIGKILL on timeout */
+    int64_t memory_bytes;    /* 0: no limit */
+};
+
+/*
+ * Starts an attempt as soon as a shim is free (one is forked if none is). What it points to is
+ * copied. -1 when the request is too large (ERR_TOO_LARGE), the key is out of range (ERR_INVALID) or
+ * running already (ERR_CONFLICT); everything else, a failure to start included, comes back through
+ * `ended`.
+ */
+int node_run(struct node *n, const struct node_run *run, struct err *err);
+
+/*
+ * Ends an attempt with its whole tree: SIGTERM now and SIGKILL after grace_ns (0: SIGKILL now).
+ * `ended` follows with ATTEMPT_CANCELLED (or what it was, if it ended by itself before). Unknown keys
+ * are ignored. Calling again with a shorter grace makes it so.
+ */
+void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns);
+
+/* Sends a signal to all processes of the job; used for suspend, and signals forwarded by a client.
+ * Dropped when the attempt has not begun. */
+void node_signal(struct node *n, const struct attempt_key *key, int signo);
+
+/*
+ * After a restart: takes up an attempt that the store says is running. Its fate is found in its files
+ * and reported through `ended` or `never_started`, or it is alive and `ended` comes when it ends.
+ * ERR_CONFLICT when the key is known already, ERR_INVALID when it is out of range; system errors
+ * otherwise.
+ */
+int node_adopt(struct node *n, const struct attempt_key *key, struct err *err);
+
+/* What is enforced here, for people: "" or "memory limits are not enforced: …". */
+const char *node_memory_note(const struct node *n);
+/* Attempts given to node_run or node_adopt whose end has not been reported. */
+size_t node_running(const struct node *n);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The process `hive spawner`; how it is started is in spawner_start.c. */
+#include "node/spawner.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "node/shim.h"
+#include "sys/cgroup.h"
+#include "sys/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SWEEP_NS (200 * NS_PER_MS)       /* at most this long at a stretch */
+#define SWEEP_AGAIN_NS (50 * NS_PER_MS)
+#define SWEEP_TELL_NS NS_PER_S /* a shim's death is told then even if not all of its rest is gone */
+
+struct pids {
+    pid_t *items;
+    size_t count, cap;
+};
+
+struct spawner {
+    int ctl;
+    struct cgroup_caps caps;
+    struct shim_setup setup;
+    struct pids shims, died; /* died: not yet told to the daemon */
+    bool sweep;              /* there may be orphans */
+    int64_t died_ns;         /* since when `died` is not empty */
+    struct sys_reaped reaped;
+};
+
+static void pids_add(struct pids *p, pid_t pid)
+{
+    if (p->count == p->cap) {
+        p->cap = p->cap ? p->cap * 2 : 16;
+        p->items = mem_resize(p->items, p->cap, sizeof *p->items);
+    }
+    p->items[p->count++] = pid;
+}
+
+static bool pids_remove(struct pids *p, pid_t pid)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        if (p->items[i] == pid) {
+            p->items[i] = p->items[--p->count];
+            return true;
+        }
+    }
+    return false;
+}
+
+static void tell(struct spawner *sp, enum spawner_msg_type type, int value, const char *text)
+{
+    struct spawner_msg m = { .type = (uint32_t)type, .value = value };
+
+    str_copy(m.text, sizeof m.text, text);
+    while (send(sp->ctl, &m, sizeof m, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+static void shim_gone(pid_t pid, int status, void *arg)
+{
+    struct spawner *sp = arg;
+    char name[64];
+
+    (void)status;
+    if (!pids_remove(&sp->shims, pid))
+        return;
+    if (sp->died.count == 0)
+        sp->died_ns = clock_mono_ns(&clock_system);
+    pids_add(&sp->died, pid);
+    sp->sweep = true;
+    snprintf(name, sizeof name, "hive-shim-%ld", (long)pid);
+    cgroup_remove(&sp->caps, name);
+}
+
+/* What a dead shim left behind is our child now (we are the next subreaper): whoever is not a shim has
+ * to go. The daemon is told of the death when that is done, so that it doesn't run the job elsewhere
+ * while a part of it still lives here. */
+static void sweep(struct spawner *sp)
+{
+    int64_t now;
+
+    if (!sp->sweep)
+        return;
+    now = clock_mono_ns(&clock_system);
+    if (sys_kill_descendants(now + SWEEP_NS, sp->shims.items, sp->shims.count, &sp->reaped) == 0)
+        sp->sweep = false;
+    else if (now < sp->died_ns + SWEEP_TELL_NS)
+        return;
+    for (size_t i = 0; i < sp->died.count; i++)
+        tell(sp, SPAWNER_DIED, sp->died.items[i], "");
+    sp->died.count = 0;
+}
+
+static void fork_shims(struct spawner *sp, int count)
+{
+    for (int i = 0; i < count; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            close(sp->ctl);
+            dup2(0, 2); /* whoever reads the daemon's messages isn't kept waiting by its shims */
+            _exit(shim_main(&sp->setup));
+        }
+        if (pid > 0)
+            pids_add(&sp->shims, pid);
+        else
+            tell(sp, SPAWNER_FAILED, errno, "");
+    }
+}
+
+static void serve(struct spawner *sp)
+{
+    struct timespec again = { 0, (long)SWEEP_AGAIN_NS };
+    struct pollfd p = { .fd = sp->ctl, .events = POLLIN };
+    struct spawner_msg m;
+    sigset_t mask;
+
+    /* All is blocked but while we wait. Nobody ends us by signal; we end with the daemon. */
+    sigfillset(&mask);
+    sigdelset(&mask, SIGCHLD);
+    for (;;) {
+        int n = ppoll(&p, 1, sp->sweep ? &again : NULL, &mask);
+        if (n > 0) {
+            ssize_t len = recv(sp->ctl, &m, sizeof m, MSG_DONTWAIT);
+            if (len == 0 || (len < 0 && errno != EAGAIN && errno != EINTR))
+                return;
+            if (len == (ssize_t)sizeof m && m.type == SPAWNER_FORK)
+                fork_shims(sp, m.value);
+        }
+        sys_reap(&sp->reaped);
+        sweep(sp);
+    }
+}
+
+static void on_child(int signo)
+{
+    (void)signo; /* it is enough that ppoll ends */
+}
+
+static void close_from(unsigned first)
+{
+    long max = sysconf(_SC_OPEN_MAX);
+
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, first, ~0u, 0u) == 0)
+        return;
+#endif
+    for (unsigned fd = first; fd < (max > 0 && max < 65536 ? (unsigned)max : 65536u); fd++)
+        close((int)fd);
+}
+
+static int prepare_process(int ctl)
+{
+    struct sigaction sa = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
+    sigset_t all;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    for (int signo = 1; signo < NSIG; signo++)
+        sigaction(signo, &sa, NULL);
+    sa.sa_handler = on_child;
+    setsid(); /* fails when we lead a group already, which is as good */
+    prctl(PR_SET_NAME, "hive-spawner");
+    if (sigaction(SIGCHLD, &sa, NULL) != 0 || fcntl(ctl, F_SETFD, FD_CLOEXEC) != 0 ||
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
+        return -1;
+    close_from((unsigned)ctl + 1);
+    return 0;
+}
+
+int spawner_main(int argc, char **argv)
+{
+    struct spawner *sp;
+    int64_t fd;
+
+    if (argc != 5 || !str_eq(argv[1], "--internal") ||
+        str_to_int(argv[2], 3, 1023, "descriptor", &fd, NULL) != 0 ||
+        prepare_process((int)fd) != 0)
+        return 2;
+    sp = mem_alloc(sizeof *sp);
+    sp->ctl = (int)fd;
+    sp->setup = (struct shim_setup){ argv[3], argv[4], &sp->caps };
+    sp->reaped.gone = shim_gone;
+    sp->reaped.arg = sp;
+    cgroup_detect(&sp->caps, getppid());
+    tell(sp, SPAWNER_READY, getpid(), sp->caps.note);
+    serve(sp);
+    free(sp->shims.items);
+    free(sp->died.items);
+    free(sp);
+    return 0;
+}
