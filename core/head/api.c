@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The API's frame: finding the route, reading parameters, answers and errors in one form. */
+#include "head/api_priv.h"
+
+#include "base/str.h"
+#include "head/spec.h"
+#include "sys/sys.h"
+
+#include <unistd.h>
+
+static const struct route {
+    const char *method, *path;
+    api_fn *fn;
+} routes[] = {
+#define ROUTE(method, path, fn) { method, path, fn },
+#include "head/routes.def"
+#undef ROUTE
+};
+
+void api_reply(struct http_request *req, int status, struct buf *body)
+{
+    if (buf_len(body) && buf_data(body)[buf_len(body) - 1] != '\n')
+        buf_append_char(body, '\n');
+    http_reply(req, status, "application/json", body);
+    buf_fini(body);
+}
+
+void api_reply_error(struct http_request *req, const struct err *err)
+{
+    struct buf b = BUF_INIT;
+    struct jsonw w;
+    int status = err_http_status(err->kind);
+
+    jsonw_init(&w, &b);
+    jsonw_obj_open(&w, NULL);
+    jsonw_int(&w, "api", 1);
+    jsonw_obj_open(&w, "error");
+    jsonw_str(&w, "kind", err_kind_name(err->kind));
+    jsonw_str(&w, "message", err->msg);
+    jsonw_str(&w, "hint", err->hint[0] ? err->hint : NULL);
+    jsonw_obj_close(&w);
+    jsonw_obj_close(&w);
+    if (status == 401)
+        http_reply_header(req, "WWW-Authenticate", "Bearer");
+    api_reply(req, status, &b);
+}
+
+int api_query_int(struct api_call *c, const char *name, int64_t min, int64_t max, int64_t *out)
+{
+    struct err err = ERR_INIT;
+    char *text = http_query_get(c->msg->query, name);
+    if (!text)
+        return 0;
+    int rc = str_to_int(text, min, max, name, out, &err);
+    free(text);
+    if (rc == 0)
+        return 1;
+    api_reply_error(c->req, &err);
+    return -1;
+}
+
+bool api_query_flag(struct api_call *c, const char *name)
+{
+    char *text = http_query_get(c->msg->query, name);
+    bool on = text && !str_eq(text, "false") && !str_eq(text, "0");
+    free(text);
+    return on;
+}
+
+char *api_query_str(struct api_call *c, const char *name)
+{
+    return http_query_get(c->msg->query, name);
+}
+
+int64_t api_job_id(struct api_call *c)
+{
+    struct err err = ERR_INIT;
+    int64_t id = 0;
+    int rc = head_find(c->head, c->job, c->task, &id, &err);
+    if (rc == 1)
+        return id;
+    if (rc == 0) {
+        if (c->task < 0)
+            err_set(&err, ERR_NOT_FOUND, "there is no job %lld", (long long)c->job);
+        else
+            err_set(&err, ERR_NOT_FOUND, "there is no job %lld_%lld, or it has not started yet", (long long)c->job,
+                    (long long)c->task);
+        err_hint(&err, "list the jobs with: hive status jobs");
+    }
+    api_reply_error(c->req, &err);
+    return 0;
+}
+
+char *api_user(struct http_request *req)
+{
+    uid_t uid;
+    return sys_user_name(http_request_uid(req, &uid, NULL) == 0 ? uid : getuid());
+}
+
+/* Compares a path with a route's, part by part; fills job and task from {id}. -1: {id} is malformed. */
+static int match(const char *path, const char *pattern, struct api_call *c)
+{
+    while (*pattern) {
+        if (str_starts(pattern, "{id}")) {
+            char id[48];
+            size_t len = strcspn(path, "/");
+            if (len == 0 || len >= sizeof(id))
+                return len ? -1 : 0;
+            memcpy(id, path, len);
+            id[len] = '\0';
+            path += len;
+            pattern += 4;
+            if (!spec_parse_id(id, &c->job, &c->task))
+                c->job = -1;
+            continue;
+        }
+        if (*path++ != *pattern++)
+            return 0;
+    }
+    if (*path == '/' && path[1] == '\0')
+        path++;
+    return *path ? 0 : c->job == -1 ? -1 : 1;
+}
+
+static void reply_no_route(struct http_request *req, const char *path, const char *allow)
+{
+    struct err err = ERR_INIT;
+    if (allow) {
+        struct buf b = BUF_INIT;
+        http_reply_header(req, "Allow", allow);
+        buf_printf(&b, "{\"api\":1,\"error\":{\"kind\":\"invalid\",\"message\":\"this path takes %s\",\"hint\":null}}", allow);
+        api_reply(req, 405, &b);
+        return;
+    }
+    err_set(&err, ERR_NOT_FOUND, "there is no '%s' here", path);
+    err_hint(&err, "all routes are listed in /api/v1/openapi.json");
+    api_reply_error(req, &err);
+}
+
+static void on_request(struct http_request *req, void *arg)
+{
+    struct api *a = arg;
+    struct api_call c = { .api = a, .head = a->head, .req = req, .msg = http_request_message(req), .task = -1 };
+    const char *method = str_eq(c.msg->method, "HEAD") ? "GET" : c.msg->method;
+    const char *allow = NULL;
+    struct err err = ERR_INIT;
+
+    http_reply_header(req, "X-Content-Type-Options", "nosniff");
+    http_reply_header(req, "Cache-Control", "no-store");
+    for (size_t i = 0; c.msg->path && i < ARRAY_LEN(routes); i++) {
+        c.job = 0;
+        c.task = -1;
+        int rc = match(c.msg->path, routes[i].path, &c);
+        if (rc == 0)
+            continue;
+        if (!str_eq(method, routes[i].method)) {
+            allow = routes[i].method;
+            continue;
+        }
+        if (rc < 0) {
+            err_set(&err, ERR_NOT_FOUND, "that is no job id; ids look like 12 or 12_5");
+            api_reply_error(req, &err);
+            return;
+        }
+        if (!a->head) {
+            err_set(&err, ERR_UNAVAILABLE, "the daemon is starting");
+            err_hint(&err, "try again in a moment");
+            api_reply_error(req, &err);
+            return;
+        }
+        routes[i].fn(&c);
+        return;
+    }
+    reply_no_route(req, c.msg->path ? c.msg->path : "", allow);
+}
+
+static bool on_check(struct http_request *req, void *arg)
+{
+    return api_guard(arg, req);
+}
+
+struct api *api_create(struct ev_loop *loop, const struct log *log, const struct conf *conf, struct err *err)
+{
+    struct api *a = mem_alloc(sizeof(*a));
+    struct http_server_hooks hooks = { .check = on_check, .handle = on_request, .arg = a };
+    a->loop = loop;
+    a->log = log;
+    a->conf = conf;
+    list_init(&a->waits);
+    list_init(&a->followers);
+    list_init(&a->watchers);
+    a->tick.fn = api_events_tick;
+    a->server = http_server_create(loop, log, &hooks);
+    if (!a->server) {
+        free(a);
+        err_set(err, ERR_INTERNAL, "cannot make the HTTP server");
+        return NULL;
+    }
+    return a;
+}
+
+void api_destroy(struct api *a)
+{
+    if (!a)
+        return;
+    api_waits_destroy(a);
+    api_logs_destroy(a);
+    api_events_destroy(a);
+    ev_timer_clear(&a->tick);
+    http_server_destroy(a->server);
+    free(a);
+}
+
+void api_set_head(struct api *a, struct head *h)
+{
+    a->head = h;
+}
+
+int api_listen_unix(struct api *a, int fd, struct err *err)
+{
+    return http_server_listen(a->server, fd, HTTP_UNIX, err);
+}
+
+int api_listen_tcp(struct api *a, int fd, struct err *err)
+{
+    return http_server_listen(a->server, fd, HTTP_TCP, err);
+}
+
+void api_job_changed(struct api *a, int64_t job, bool final)
+{
+    if (final && !list_empty(&a->waits))
+        api_waits_changed(a, job);
+    if (!list_empty(&a->followers))
+        api_logs_changed(a, job);
+    if (!list_empty(&a->watchers))
+        api_events_changed(a, job, final);
+}
+
+void api_stop(struct api *a)
+{
+    http_server_stop_accepting(a->server);
+}

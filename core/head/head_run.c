@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Attempts: starting what the scheduler picked, and what follows from their ends. */
+#include "base/mem.h"
+
+#include "head/head_priv.h"
+
+#include "base/jsonx.h"
+#include "base/str.h"
+
+#include <inttypes.h>
+
+static void run_bind(struct head *h, struct head_run *r, struct head_job *j)
+{
+    r->job = j;
+    r->key.job = j->entry.id;
+    r->key.number = j->attempts;
+    r->key.fence = h->fence;
+    j->run = r;
+}
+
+static struct head_run *run_alloc(void)
+{
+    struct head_run *r = mem_alloc(sizeof(*r));
+    list_init(&r->link);
+    return r;
+}
+
+void head_run_free(struct head_run *r)
+{
+    list_remove(&r->link);
+    if (r->job && r->job->run == r)
+        r->job->run = NULL;
+    free(r);
+}
+
+/* ---- starting ---- */
+
+/* The scheduler chose r->alloc: its job (or the array's next task) becomes running, in this turn's
+ * transaction. */
+static int stage_start(struct head *h, struct head_run *r, struct err *err)
+{
+    struct head_job *j = CONTAINER_OF(r->alloc.entry, struct head_job, entry);
+    struct head_job *array = j->tasks ? j : NULL;
+
+    if (j->entry.cls == NULL)
+        j->waiting = WAIT_NONE;
+    if (head_txn(h, err) != 0)
+        return -1;
+    if (array && !(j = head_array_take(h, array, err)))
+        return -1;
+    j->attempts++;
+    j->not_before_wall_ns = 0;
+    r->fresh = true;
+    r->started_wall_ns = clock_wall_ns(h->clock);
+    run_bind(h, r, j);
+    list_append(&h->starting, &r->link);
+    head_job_event(h, j, JOB_EV_START);
+    if (array && array->status == JOB_QUEUED)
+        head_job_event(h, array, JOB_EV_START);
+    return 0;
+}
+
+void head_dispatch(struct head *h)
+{
+    struct err err = ERR_INIT;
+
+    for (;;) {
+        struct head_run *r = h->spare ? h->spare : run_alloc();
+        h->spare = NULL;
+        if (!sched_next(h->sched, ev_now_ns(h->loop), &r->alloc)) {
+            h->spare = r;
+            break;
+        }
+        if (stage_start(h, r, &err) != 0) {
+            sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), true);
+            head_run_free(r);
+            head_fail_turn(h, &err);
+            return;
+        }
+    }
+    int64_t due = sched_next_deadline_ns(h->sched);
+    if (due != INT64_MAX)
+        head_arm(h, due);
+}
+
+struct load {
+    struct head *h;
+    struct head_run *run;
+    char *spec;
+};
+
+static void take_spec(void *arg, const struct store_job *row)
+{
+    struct load *l = arg;
+    l->spec = mem_strdup(row->spec);
+}
+
+static int order(struct head *h, struct head_run *r, const struct spec *s, const char *line, struct err *err)
+{
+    struct head_job *j = r->job;
+    struct spec_context c = {
+        .id = j->array ? j->array->entry.id : j->entry.id,
+        .task = j->array ? j->task : -1,
+        .attempt = j->attempts,
+        .threads = j->threads,
+        .gpus = j->gpus,
+        .node = sched_node_name(h->sched, r->alloc.node),
+        .line = line,
+        .base_env = (const char *const *)h->base_env,
+        .home = h->home,
+    };
+    struct spec_launch l;
+    if (spec_launch_prepare(s, &c, &l, err) != 0)
+        return -1;
+    struct node_run run = {
+        .key = r->key,
+        .argv = (const char *const *)l.argv,
+        .env = (const char *const *)l.env,
+        .workdir = l.workdir,
+        .stdout_path = l.stdout_path,
+        .stderr_path = l.stderr_path,
+        .append = j->attempts > 1,
+        .script = l.script,
+        .timeout_ns = j->timeout_ns,
+        .grace_ns = conf_int(h->conf, CONF_jobs_kill_grace),
+        .memory_bytes = j->memory,
+    };
+    int rc = node_run(h->node, &run, err);
+    spec_launch_fini(&l);
+    return rc;
+}
+
+/* Reads the specification back and orders the attempt from the node. */
+static int start_one(struct head *h, struct head_run *r, struct err *err)
+{
+    struct head_job *j = r->job;
+    struct load l = { .h = h, .run = r };
+    struct spec spec;
+    char *line = NULL;
+    int rc = -1;
+
+    int64_t id = j->array ? j->array->entry.id : j->entry.id;
+    if (store_job_get(h->store, id, take_spec, &l, err) < 0)
+        return -1;
+    if (!l.spec)
+        return err_set(err, ERR_CORRUPT, "job %" PRId64 " has no stored specification", id);
+    yyjson_doc *doc = jsonx_parse(l.spec, strlen(l.spec), err);
+    if (doc && spec_read(&spec, yyjson_doc_get_root(doc), NULL, "", true, err) == 0) {
+        if (!j->array || store_line_get(h->store, id, j->task, &line, err) == 0)
+            rc = order(h, r, &spec, line, err);
+        spec_fini(&spec);
+    }
+    yyjson_doc_free(doc);
+    free(line);
+    free(l.spec);
+    return rc;
+}
+
+static void kill_marked(struct head *h)
+{
+    h->kills = false;
+    LIST_FOR_EACH(it, &h->runs)
+    {
+        struct head_run *r = CONTAINER_OF(it, struct head_run, link);
+        if (r->kill_now)
+            node_kill(h->node, &r->key, r->grace_ns);
+        r->kill_now = false;
+    }
+}
+
+void head_act(struct head *h)
+{
+    if (h->kills)
+        kill_marked(h);
+    while (!list_empty(&h->starting)) {
+        struct head_run *r = CONTAINER_OF(h->starting.next, struct head_run, link);
+        struct err err = ERR_INIT;
+        r->fresh = false;
+        list_remove(&r->link);
+        list_append(&h->runs, &r->link);
+        if (start_one(h, r, &err) != 0) {
+            struct attempt_end end = { .key = r->key, .outcome = ATTEMPT_NOT_RUN, .code = 125 };
+            end.finished_ns = clock_wall_ns(h->clock);
+            str_copy(end.message, sizeof(end.message), err.msg);
+            head_attempt_ended(&end, h);
+        }
+    }
+}
+
+int head_write_run(struct head *h, struct head_run *r, struct err *err)
+{
+    struct store_attempt a = {
+        .job = r->key.job,
+        .number = r->key.number,
+        .fence = r->key.fence,
+        .node = sched_node_name(h->sched, r->alloc.node),
+        .outcome = -1,
+        .exit_code = -1,
+        .started_ns = r->started_wall_ns,
+    };
+    if (r->ended) {
+        const struct attempt_end *e = &r->end;
+        a.outcome = (int32_t)e->outcome;
+        a.exit_code = e->code;
+        a.signal = e->signal;
+        a.finished_ns = e->finished_ns;
+        a.duration_ns = e->duration_ns;
+        a.user_ns = e->user_ns;
+        a.system_ns = e->system_ns;
+        a.max_rss = e->max_rss;
+        a.message = e->message[0] ? e->message : NULL;
+        return store_attempt_update(h->store, &a, err);
+    }
+    return r->fresh ? store_attempt_insert(h->store, &a, err) : 0;
+}
+
+/* Takes back what this turn did to a run, after its transaction was rolled back. */
+void head_run_undo(struct head *h, struct head_run *r)
+{
+    if (r->ended) {
+        r->ended = false;
+        r->job->run = r;
+        list_remove(&r->link);
+        list_append(&h->runs, &r->link);
+        sched_reserve(h->sched, &r->alloc);
+        return;
+    }
+    sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), true);
+    head_run_free(r);
+}
+
+/* ---- ends ---- */
+
+static enum job_event event_of(const struct head_run *r)
+{
+    const struct attempt_end *e = &r->end;
+    switch (e->outcome) {
+    case ATTEMPT_EXITED:
+        if (e->code == 0)
+            return JOB_EV_SUCCEED;
+        break;
+    case ATTEMPT_TIMEOUT:
+        return r->killed ? JOB_EV_CANCEL : JOB_EV_TIMEOUT;
+    case ATTEMPT_OOM:
+        return r->killed ? JOB_EV_CANCEL : JOB_EV_OOM;
+    case ATTEMPT_CANCELLED:
+        return JOB_EV_CANCEL;
+    case ATTEMPT_LOST:
+        return r->killed ? JOB_EV_CANCEL : JOB_EV_LOSE;
+    case ATTEMPT_SIGNALED:
+    case ATTEMPT_NOT_RUN:
+    case ATTEMPT_OUTCOME_COUNT:
+        break;
+    }
+    return r->killed ? JOB_EV_CANCEL : JOB_EV_FAIL;
+}
+
+struct policy {
+    int64_t delay_ns;
+    enum spec_on_lost on_lost;
+};
+
+static void read_policy(void *arg, const struct store_job *row)
+{
+    struct policy *p = arg;
+    struct spec s;
+    yyjson_doc *doc = row->spec ? jsonx_parse(row->spec, strlen(row->spec), NULL) : NULL;
+    if (doc && spec_read(&s, yyjson_doc_get_root(doc), NULL, "", true, NULL) == 0) {
+        p->delay_ns = s.retry_delay_ns;
+        p->on_lost = s.on_lost;
+        spec_fini(&s);
+    }
+    yyjson_doc_free(doc);
+}
+
+/* True when policy puts the job back into the queue; consumes a retry. */
+static bool wants_retry(struct head *h, struct head_job *j, enum job_event ev)
+{
+    struct policy p = { 0 };
+    if (ev == JOB_EV_SUCCEED || ev == JOB_EV_CANCEL)
+        return false;
+    if (ev != JOB_EV_LOSE && j->retries_left <= 0)
+        return false;
+    int64_t id = j->array ? j->array->entry.id : j->entry.id;
+    if (store_job_get(h->store, id, read_policy, &p, NULL) < 0)
+        return false;
+    if (ev == JOB_EV_LOSE)
+        return p.on_lost == ON_LOST_DEFAULT ? str_eq(conf_str(h->conf, CONF_jobs_on_lost), "requeue")
+                                            : p.on_lost == ON_LOST_REQUEUE;
+    j->retries_left--;
+    j->not_before_wall_ns = p.delay_ns ? clock_wall_ns(h->clock) + p.delay_ns : 0;
+    return true;
+}
+
+static void job_over(struct head *h, struct head_job *j, struct head_run *r)
+{
+    enum job_event ev = event_of(r);
+    if (ev == JOB_EV_LOSE)
+        str_copy(r->end.message, sizeof(r->end.message),
+                 "its starter died without leaving a result");
+    if (wants_retry(h, j, ev)) {
+        head_job_event(h, j, JOB_EV_REQUEUE);
+        j->run = NULL;
+        head_job_queue(h, j);
+        return;
+    }
+    head_job_event(h, j, ev);
+    head_deps_settle(h, j->entry.id, j->status);
+    if (j->array)
+        head_array_child_ended(h, j);
+}
+
+void head_apply_end(struct head *h, struct head_end *e)
+{
+    struct head_job *j = map_get(&h->jobs, (uint64_t)e->end.key.job);
+    struct head_run *r = j ? j->run : NULL;
+
+    if (!r || r->ended || r->fresh || r->key.number != e->end.key.number)
+        return; /* somebody else's, or an old story */
+    sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), false);
+    r->ended = true;
+    r->end = e->end;
+    if (!r->end.finished_ns)
+        r->end.finished_ns = clock_wall_ns(h->clock);
+    list_remove(&r->link);
+    list_append(&h->over, &r->link);
+    if (e->never_started && !r->killed) {
+        str_copy(r->end.message, sizeof(r->end.message), "the daemon ended before it was started");
+        head_job_event(h, j, JOB_EV_REQUEUE);
+        j->run = NULL;
+        head_job_queue(h, j);
+    } else {
+        if (e->never_started)
+            r->end.outcome = ATTEMPT_CANCELLED;
+        job_over(h, j, r);
+    }
+    if (j->array && j->array->tasks)
+        head_array_settle(h, j->array);
+}
+
+static void note_end(struct head *h, const struct attempt_end *end, bool never_started)
+{
+    struct head_end *e = mem_alloc(sizeof(*e));
+    e->end = *end;
+    e->never_started = never_started;
+    list_append(&h->ends, &e->link);
+    ev_again(h->loop);
+}
+
+void head_attempt_ended(const struct attempt_end *end, void *arg)
+{
+    note_end(arg, end, false);
+}
+
+void head_attempt_never_started(const struct attempt_key *key, void *arg)
+{
+    struct attempt_end end = { .key = *key, .outcome = ATTEMPT_NOT_RUN, .code = -1 };
+    note_end(arg, &end, true);
+}
+
+/* ---- after a restart ---- */
+
+struct adopt {
+    struct head *h;
+    struct err *err;
+    int rc;
+};
+
+static bool adopt_one(void *arg, const struct store_attempt *a)
+{
+    struct adopt *ad = arg;
+    struct head *h = ad->h;
+    struct head_job *j = map_get(&h->jobs, (uint64_t)a->job);
+    if (!j || j->status != JOB_RUNNING || j->attempts != a->number || j->run)
+        return true;
+    struct head_run *r = run_alloc();
+    run_bind(h, r, j);
+    list_append(&h->runs, &r->link);
+    r->key.fence = a->fence;
+    r->started_wall_ns = a->started_ns;
+    r->killed = j->reason != NULL;
+    j->reason = NULL;
+    r->alloc.entry = j->array ? &j->array->entry : &j->entry;
+    r->alloc.node = 0;
+    r->alloc.user = j->user;
+    r->alloc.got = (struct sched_resources){ .threads = j->threads, .memory = j->memory, .gpus = j->gpus };
+    /* how long it may still run is the shim's business; for planning this is near enough */
+    r->alloc.start_ns = ev_now_ns(h->loop);
+    int64_t ran = clock_wall_ns(h->clock) - a->started_ns;
+    r->alloc.end_ns = j->timeout_ns ? r->alloc.start_ns + (j->timeout_ns > ran ? j->timeout_ns - ran : 0) : INT64_MAX;
+    sched_reserve(h->sched, &r->alloc);
+    return true;
+}
+
+int head_adopt_all(struct head *h, struct err *err)
+{
+    struct adopt ad = { h, err, 0 };
+    if (store_attempt_each_open(h->store, adopt_one, &ad, err) != 0)
+        return -1;
+    LIST_FOR_EACH(it, &h->runs)
+    {
+        struct head_run *r = CONTAINER_OF(it, struct head_run, link);
+        if (node_adopt(h->node, &r->key, err) != 0)
+            return -1;
+        if (r->killed)
+            node_kill(h->node, &r->key, 0);
+    }
+    return 0;
+}

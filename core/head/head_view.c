@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What clients see: job and node objects, reasons, the order of the queue. Reads rows and adds what only
+ * memory knows. */
+#include "base/mem.h"
+
+#include "head/head_priv.h"
+
+#include "base/fs.h"
+#include "base/jsonx.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "sys/sys.h"
+
+#include <inttypes.h>
+
+static void note_id(void *arg, const struct store_job *row)
+{
+    *(int64_t *)arg = row->id;
+}
+
+int head_find(struct head *h, int64_t job, int64_t task, int64_t *id, struct err *err)
+{
+    if (task < 0) {
+        *id = job;
+        if (map_get(&h->jobs, (uint64_t)job))
+            return 1;
+        return store_job_get(h->store, job, note_id, id, err);
+    }
+    return store_task_get(h->store, job, task, note_id, id, err);
+}
+
+/* ---- why it waits ---- */
+
+static void reason_deps(const struct head_job *j, struct buf *b)
+{
+    const char *sep = "waiting for job ";
+    for (size_t i = 0; i < j->deps->count; i++)
+        if (j->deps->item[i].job) {
+            buf_printf(b, "%s%" PRId64, sep, j->deps->item[i].job);
+            sep = ", ";
+        }
+}
+
+static void live_reason(struct head *h, const struct head_job *j, struct buf *b)
+{
+    switch ((enum head_wait)j->waiting) {
+    case WAIT_HELD:
+        buf_append_str(b, "held; release it with: hive release");
+        break;
+    case WAIT_DEPS:
+        reason_deps(j, b);
+        break;
+    case WAIT_TIME:
+        buf_append_str(b, "retry in ");
+        str_format_duration(b, j->not_before_wall_ns - clock_wall_ns(h->clock));
+        break;
+    case WAIT_SCHED:
+        sched_reason(h->sched, &j->entry, ev_now_ns(h->loop), b);
+        break;
+    case WAIT_AGAIN:
+        buf_append_str(b, "waiting for its array's turn");
+        break;
+    case WAIT_NONE:
+        if (j->run && j->run->killed)
+            buf_append_str(b, head_reason_cancelling);
+        else if (j->tasks && j->held)
+            buf_append_str(b, "held");
+        break;
+    }
+}
+
+/* ---- job objects ---- */
+
+static void put_id(struct jsonw *w, const char *key, const struct store_job *row)
+{
+    char text[48];
+    if (row->array_id)
+        snprintf(text, sizeof(text), "%" PRId64 "_%" PRId64, row->array_id, row->task);
+    else
+        snprintf(text, sizeof(text), "%" PRId64, row->id);
+    jsonw_str(w, key, text);
+}
+
+static void put_array(struct head *h, const struct store_job *row, struct jsonw *w)
+{
+    struct head_job *j = map_get(&h->jobs, (uint64_t)row->id);
+    char id[24];
+
+    if (!row->is_array) {
+        jsonw_null(w, "array");
+        return;
+    }
+    int64_t total = (row->last - row->first) / (row->step > 0 ? row->step : 1) + 1;
+    int64_t done = row->n_succeeded + row->n_failed + row->n_cancelled;
+    int64_t running = j ? j->entry.running : 0;
+    snprintf(id, sizeof(id), "%" PRId64, row->id);
+    jsonw_obj_open(w, "array");
+    jsonw_str(w, "id", id);
+    jsonw_int(w, "first", row->first);
+    jsonw_int(w, "last", row->last);
+    jsonw_int(w, "step", row->step);
+    jsonw_int(w, "limit", row->limit);
+    jsonw_int(w, "total", total);
+    jsonw_int(w, "queued", total - done - running);
+    jsonw_int(w, "running", running);
+    jsonw_int(w, "succeeded", row->n_succeeded);
+    jsonw_int(w, "failed", row->n_failed);
+    jsonw_int(w, "cancelled", row->n_cancelled);
+    jsonw_obj_close(w);
+}
+
+static void put_output(struct head *h, const struct spec *s, const struct store_job *row, const char *key,
+                       const char *path, bool is_stderr, struct jsonw *w)
+{
+    struct buf b = BUF_INIT;
+    int64_t id = row->array_id ? row->array_id : row->id;
+    if (spec_output_path(s, path, id, row->array_id ? row->task : -1, h->home, &b)) {
+        jsonw_str(w, key, buf_data(&b));
+    } else if (row->attempts > 0 && !row->is_array) {
+        struct attempt_key k = { .job = row->id, .number = row->attempts };
+        buf_printf(&b, "%s/", h->state_dir);
+        attempt_dir(&k, &b);
+        buf_append_str(&b, is_stderr ? "/stderr" : "/stdout");
+        jsonw_str(w, key, buf_data(&b));
+    } else {
+        jsonw_null(w, key);
+    }
+    buf_fini(&b);
+}
+
+static void put_spec(struct head *h, const struct store_job *row, const char *text, struct jsonw *w)
+{
+    struct spec s;
+    memset(&s, 0, sizeof(s));
+    yyjson_doc *doc = text ? jsonx_parse(text, strlen(text), NULL) : NULL;
+    if (doc)
+        spec_read(&s, yyjson_doc_get_root(doc), NULL, "", true, NULL);
+    jsonw_str(w, "workdir", s.workdir ? s.workdir : h->home);
+    put_output(h, &s, row, "stdout_path", s.stdout_path, false, w);
+    put_output(h, &s, row, "stderr_path", s.stderr_path, true, w);
+    jsonw_arr_open(w, "after");
+    for (size_t i = 0; i < s.dep_count; i++) {
+        char dep[48];
+        snprintf(dep, sizeof(dep), "%" PRId64 ":%s", s.deps[i].job, spec_dep_when_name(s.deps[i].when));
+        jsonw_str(w, NULL, dep);
+    }
+    jsonw_arr_close(w);
+    spec_fini(&s);
+    yyjson_doc_free(doc);
+}
+
+/* A task shows its array's texts. */
+struct parent {
+    char *name, *command, *spec;
+};
+
+static void take_parent(void *arg, const struct store_job *row)
+{
+    struct parent *p = arg;
+    p->name = mem_strdup(row->name);
+    p->command = mem_strdup(row->command);
+    p->spec = mem_strdup(row->spec);
+}
+
+static void put_state(struct head *h, const struct store_job *row, const struct head_job *j, struct jsonw *w)
+{
+    struct buf reason = BUF_INIT;
+    if (j && (j->status == JOB_QUEUED || j->status == JOB_RUNNING) && row->status == j->status)
+        live_reason(h, j, &reason);
+    jsonw_str(w, "status", job_status_name((enum job_status)row->status));
+    jsonw_str(w, "reason", buf_len(&reason) ? buf_data(&reason) : row->reason);
+    buf_fini(&reason);
+    if (row->exit_code < 0)
+        jsonw_null(w, "exit_code");
+    else
+        jsonw_int(w, "exit_code", row->exit_code);
+    if (row->signal)
+        jsonw_int(w, "signal", row->signal);
+    else
+        jsonw_null(w, "signal");
+    jsonw_str(w, "node", row->node);
+    jsonw_str(w, "node_address", row->node ? h->address : NULL);
+}
+
+void head_job_fields(struct head *h, const struct store_job *row, struct jsonw *w)
+{
+    struct head_job *j = map_get(&h->jobs, (uint64_t)row->id);
+    struct parent p = { 0 };
+    char id[24];
+
+    if (row->array_id)
+        store_job_get(h->store, row->array_id, take_parent, &p, NULL);
+    put_id(w, "id", row);
+    put_id(w, "job_id", row);
+    jsonw_str(w, "name", row->name ? row->name : p.name);
+    jsonw_str(w, "command", row->command ? row->command : p.command);
+    put_state(h, row, j, w);
+    jsonw_str(w, "user", row->user);
+    jsonw_int(w, "threads", row->threads);
+    jsonw_int(w, "memory_bytes", row->memory);
+    jsonw_int(w, "gpus", row->gpus);
+    jsonw_int(w, "priority", row->priority);
+    jsonw_int(w, "attempts", row->attempts);
+    jsonw_int(w, "retries_left", row->retries_left);
+    jsonw_bool(w, "held", row->held);
+    if (row->timeout_ns)
+        jsonw_double(w, "timeout_seconds", (double)row->timeout_ns / 1e9);
+    else
+        jsonw_null(w, "timeout_seconds");
+    put_spec(h, row, row->spec ? row->spec : p.spec, w);
+    jsonw_time(w, "submitted_at", row->submitted_ns);
+    jsonw_time(w, "started_at", row->started_ns);
+    jsonw_time(w, "finished_at", row->finished_ns);
+    put_array(h, row, w);
+    snprintf(id, sizeof(id), "%" PRId64, row->array_id);
+    jsonw_str(w, "array_id", row->array_id ? id : NULL);
+    if (row->array_id)
+        jsonw_int(w, "task", row->task);
+    else
+        jsonw_null(w, "task");
+    free(p.name);
+    free(p.command);
+    free(p.spec);
+}
+
+struct object {
+    struct head *h;
+    const char *key;
+    struct jsonw *w;
+};
+
+static void put_object(void *arg, const struct store_job *row)
+{
+    struct object *o = arg;
+    jsonw_obj_open(o->w, o->key);
+    head_job_fields(o->h, row, o->w);
+    jsonw_obj_close(o->w);
+}
+
+int head_job_object(struct head *h, int64_t id, const char *key, struct jsonw *w, struct err *err)
+{
+    struct object o = { h, key, w };
+    return store_job_get(h->store, id, put_object, &o, err);
+}
+
+struct state {
+    int32_t status, attempts;
+    int64_t array_id, task;
+    char *reason, *spec;
+};
+
+static void take_state(void *arg, const struct store_job *row)
+{
+    struct state *s = arg;
+    s->status = row->status;
+    s->attempts = row->attempts;
+    s->array_id = row->array_id;
+    s->task = row->task;
+    s->reason = mem_strdup(row->reason);
+    s->spec = mem_strdup(row->spec);
+}
+
+int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lines, struct err *err)
+{
+    struct state s = { 0 };
+    struct head_job *j = map_get(&h->jobs, (uint64_t)id);
+    int rc = store_job_get(h->store, id, take_state, &s, err);
+    if (rc != 1)
+        return rc;
+    if (j)
+        live_reason(h, j, reason);
+    if (buf_len(reason) == 0)
+        buf_printf(reason, "%s%s%s", job_status_name((enum job_status)s.status), s.reason ? ": " : "",
+                   s.reason ? s.reason : "");
+    if (j && j->waiting == WAIT_SCHED)
+        sched_explain(h->sched, &j->entry, ev_now_ns(h->loop), lines);
+    else if (j && j->waiting == WAIT_HELD)
+        buf_append_str(lines, "held by a user; it takes no part until it is released\n");
+    else if (j && j->waiting == WAIT_DEPS)
+        buf_append_str(lines, "enters the queue when the jobs it waits for have ended as required\n");
+    free(s.reason);
+    free(s.spec);
+    return 1;
+}
+
+/* ---- lists ---- */
+
+size_t head_queue(struct head *h, uint32_t status_mask, int64_t *ids, size_t max)
+{
+    size_t n = 0;
+    if (status_mask & 1u << JOB_RUNNING)
+        LIST_FOR_EACH(it, &h->runs)
+        {
+            if (n < max)
+                ids[n++] = CONTAINER_OF(it, struct head_run, link)->key.job;
+        }
+    if (!(status_mask & 1u << JOB_QUEUED) || n >= max)
+        return n;
+    struct sched_entry **order = mem_alloc_array(max - n, sizeof(struct sched_entry *));
+    size_t got = sched_order(h->sched, ev_now_ns(h->loop), order, max - n);
+    for (size_t i = 0; i < got; i++)
+        ids[n++] = order[i]->id;
+    free(order);
+    LIST_FOR_EACH(it2, &h->parked)
+    {
+        if (n < max)
+            ids[n++] = CONTAINER_OF(it2, struct head_job, wait)->entry.id;
+    }
+    return n;
+}
+
+void head_node_name(struct head *h, const char **name, const char **address)
+{
+    *name = h->node_name;
+    *address = h->address;
+}
+
+void head_nodes(struct head *h, struct jsonw *w)
+{
+    const char *note = node_memory_note(h->node);
+    for (int32_t i = 0; i < sched_node_count(h->sched); i++) {
+        struct sched_resources have, used;
+        sched_node_get(h->sched, i, &have, &used);
+        jsonw_obj_open(w, NULL);
+        jsonw_str(w, "name", sched_node_name(h->sched, i));
+        jsonw_str(w, "address", h->address);
+        jsonw_str(w, "status", "up");
+        jsonw_int(w, "threads_total", have.threads);
+        jsonw_int(w, "threads_used", used.threads);
+        jsonw_int(w, "memory_total_bytes", have.memory);
+        jsonw_int(w, "memory_used_bytes", used.memory);
+        int64_t available = sys_memory_available();
+        if (available >= 0)
+            jsonw_int(w, "memory_available_bytes", available);
+        else
+            jsonw_null(w, "memory_available_bytes");
+        jsonw_arr_open(w, "gpus");
+        jsonw_arr_close(w);
+        jsonw_arr_open(w, "users");
+        jsonw_arr_close(w);
+        jsonw_int(w, "running_jobs", (int64_t)node_running(h->node));
+        jsonw_str(w, "memory_enforcement", *note ? "none" : "cgroup");
+        jsonw_str(w, "note", *note ? note : NULL);
+        jsonw_time(w, "last_heartbeat", clock_wall_ns(h->clock));
+        jsonw_obj_close(w);
+    }
+}
+
+int head_totals(struct head *h, struct head_totals *t, struct err *err)
+{
+    int64_t counts[JOB_STATUS_COUNT] = { 0 };
+    struct sched_resources have, used;
+
+    if (store_job_counts(h->store, counts, JOB_STATUS_COUNT, err) != 0)
+        return -1;
+    memset(t, 0, sizeof(*t));
+    for (int32_t i = 0; i < sched_node_count(h->sched); i++) {
+        sched_node_get(h->sched, i, &have, &used);
+        t->threads_total += have.threads;
+        t->threads_used += used.threads;
+    }
+    t->queued = counts[JOB_QUEUED];
+    t->running = counts[JOB_RUNNING];
+    for (int i = JOB_SUCCEEDED; i < JOB_STATUS_COUNT; i++)
+        t->finished += counts[i];
+    return 0;
+}
+
+/* ---- output ---- */
+
+static void find_output(struct head *h, const struct state *s, int64_t id, bool is_stderr, struct head_output *o)
+{
+    struct parent p = { 0 };
+    struct spec spec;
+    struct buf b = BUF_INIT;
+
+    memset(&spec, 0, sizeof(spec));
+    if (s->array_id)
+        store_job_get(h->store, s->array_id, take_parent, &p, NULL);
+    const char *text = s->spec ? s->spec : p.spec;
+    yyjson_doc *doc = text ? jsonx_parse(text, strlen(text), NULL) : NULL;
+    if (doc)
+        spec_read(&spec, yyjson_doc_get_root(doc), NULL, "", true, NULL);
+    if (!spec_output_path(&spec, is_stderr ? spec.stderr_path : spec.stdout_path,
+                          s->array_id ? s->array_id : id, s->array_id ? s->task : -1, h->home, &b)) {
+        struct attempt_key k = { .job = id, .number = o->attempt };
+        buf_printf(&b, "%s/", h->state_dir);
+        attempt_dir(&k, &b);
+        buf_append_str(&b, is_stderr ? "/stderr" : "/stdout");
+    }
+    o->path = buf_take(&b, NULL);
+    spec_fini(&spec);
+    yyjson_doc_free(doc);
+    free(p.name);
+    free(p.command);
+    free(p.spec);
+}
+
+int head_output(struct head *h, int64_t id, int32_t attempt, bool is_stderr, struct head_output *o, struct err *err)
+{
+    struct state s = { 0 };
+    struct head_job *j = map_get(&h->jobs, (uint64_t)id);
+
+    memset(o, 0, sizeof(*o));
+    int rc = store_job_get(h->store, id, take_state, &s, err);
+    if (rc == 1) {
+        o->attempt = attempt ? attempt : s.attempts;
+        o->known = o->attempt > 0 && o->attempt <= s.attempts;
+        o->final = job_status_terminal((enum job_status)s.status) && !(j && j->dirty);
+        o->attempt_over = o->final || o->attempt < s.attempts || (j && !j->run);
+        if (o->known)
+            find_output(h, &s, id, is_stderr, o);
+    }
+    free(s.reason);
+    free(s.spec);
+    return rc;
+}
