@@ -1,0 +1,1 @@
+UPDATE meta SET value = 4611686018427387904 WHERE name = '.top.0';

@@ -1,0 +1,1 @@
+UPDATE user SET id = 9 WHERE id = 2;

@@ -1,0 +1,1 @@
+DROP TABLE meta; DROP TABLE user; DROP TABLE job; DROP TABLE job_spec; DROP TABLE attempt; DROP TABLE line; DROP TABLE key;

@@ -1,0 +1,1 @@
+ALTER TABLE user RENAME TO users; CREATE VIEW user AS SELECT * FROM users;
