@@ -71,8 +71,10 @@ void head_array_queue(struct head *h, struct head_job *j)
             j->waiting = WAIT_NONE;
         return;
     }
-    if (j->waiting == WAIT_SCHED && j->entry.cls && j->entry.remaining == remaining)
+    if (j->waiting == WAIT_SCHED && j->entry.cls) {
+        j->entry.remaining = remaining; /* in place: it keeps its turn */
         return;
+    }
     sched_dequeue(h->sched, &j->entry);
     list_remove(&j->wait);
     j->waiting = WAIT_SCHED;

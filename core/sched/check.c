@@ -34,8 +34,7 @@ static bool check_allocs(const struct sched *s, const struct sched_node *n, int6
 
     if (!check_links(&n->allocs, n->name, err))
         return false;
-    LIST_FOR_EACH(it, &n->allocs)
-    {
+    LIST_FOR_EACH(it, &n->allocs) {
         const struct sched_alloc *a = CONTAINER_OF(it, struct sched_alloc, link);
         MUST(ledger_node(s, a->node) == n, "%s: an allocation of another node", n->name);
         MUST(a->end_ns >= end, "%s: allocations are not ordered by end", n->name);
@@ -73,8 +72,9 @@ static bool check_nodes(const struct sched *s, int64_t *user_threads, struct err
     MUST(s->layout_stale || (fit_sound(&s->free_now) && fit_sound(&s->free_later)),
          "a tree of free resources is wrong");
     for (size_t i = 0; i < s->n_users; i++)
-        MUST(s->users[i].threads == user_threads[i], "user %s: %" PRId64 " threads run, not %" PRId64,
-             s->users[i].name, user_threads[i], s->users[i].threads);
+        MUST(s->users[i].threads == user_threads[i],
+             "user %s: %" PRId64 " threads run, not %" PRId64, s->users[i].name, user_threads[i],
+             s->users[i].threads);
     return true;
 }
 
@@ -86,8 +86,7 @@ static bool check_entries(const struct sched_class *c, const struct list *list, 
 
     if (!check_links(list, "class", err))
         return false;
-    LIST_FOR_EACH(it, list)
-    {
+    LIST_FOR_EACH(it, list) {
         const struct sched_entry *e = queue_entry(it);
         MUST(e->cls == c, "job %" PRId64 " is in a class that isn't its own", e->id);
         MUST(e->id > id, "job %" PRId64 " stands behind %" PRId64, e->id, id);
@@ -109,8 +108,11 @@ static bool check_class(const struct sched *s, const struct sched_class *c, stru
         return false;
     MUST(c->live > 0 || !list_empty(list), "a class without a use");
     MUST((c->group != NULL) == !list_empty(list), "an empty class stands in the order");
-    MUST(!c->group || c->front_id == queue_entry(list->next)->id, "a class stands in a wrong place");
+    MUST(!c->group || c->front_id == queue_entry(list->next)->id,
+         "a class stands in a wrong place");
     MUST(c->blocked_ns == NO_TIME || c->n_ready > 0, "an empty class is first in line");
+    MUST(s->layout_stale || c->unfit_at != s->n_grown || !place_fits(s, &c->shape),
+         "a class fits somewhere and doesn't know");
     MUST(s->guard.head != c || c->blocked_ns != NO_TIME, "the blocked head isn't first in line");
     return true;
 }

@@ -190,15 +190,14 @@ static size_t count_before(const struct sched *s, const struct sched_entry *e)
     }
     for (size_t k = 0; !first && k < own->n && n <= COUNT_MAX; k++)
         n += older_in(own->classes[k], e->id, COUNT_MAX + 1 - n);
-    LIST_FOR_EACH(it, &s->waiting)
-    {
+    LIST_FOR_EACH(it, &s->waiting) {
         const struct sched_class *c = CONTAINER_OF(it, struct sched_class, waiting);
         if (c == e->cls && first)
             break;
         if (c->shape.priority != own->priority)
             continue;
-        bool counted = c->group == own ? queue_front(c)->id <= e->id
-                                       : group_rank(s, c->group) < rank;
+        bool counted =
+            c->group == own ? queue_front(c)->id <= e->id : group_rank(s, c->group) < rank;
         n += first || !counted;
     }
     return n;
@@ -256,7 +255,7 @@ static bool put_lack(const struct sched *s, const struct sched_shape *shape, str
     const struct sched_node *best = NULL;
     double least = 0.0;
 
-    if (place_find(s, shape) >= 0)
+    if (place_fits(s, shape))
         return false;
     for (size_t i = 0; i < s->n_nodes; i++) {
         const struct sched_node *n = s->nodes[i];

@@ -177,8 +177,7 @@ static struct shadow shadow_on(struct sched *s, struct sched_node *n, int64_t no
     if (!res_fits(need, &usable))
         return sh;
     ledger_overdue(s, n, now_ns);
-    LIST_FOR_EACH(it, &n->allocs)
-    {
+    LIST_FOR_EACH(it, &n->allocs) {
         const struct sched_alloc *a = CONTAINER_OF(it, struct sched_alloc, link);
         if (a->end_ns > sh.at_ns || a->end_ns == INT64_MAX)
             break;
@@ -258,8 +257,7 @@ static bool allowed(struct sched *s, const struct sched_shape *shape, int32_t no
 /* When the shadow time becomes unknown because something on its node doesn't end. */
 static int64_t shadow_doubt(const struct sched *s)
 {
-    LIST_FOR_EACH(it, &s->nodes[s->guard.node]->allocs)
-    {
+    LIST_FOR_EACH(it, &s->nodes[s->guard.node]->allocs) {
         const struct sched_alloc *a = CONTAINER_OF(it, struct sched_alloc, link);
         if (!a->overdue)
             return time_add(time_add(a->end_ns, s->params.backfill_window_ns), 1);
@@ -295,9 +293,10 @@ static int32_t place_held(const struct sched *s, const struct sched_shape *shape
     return place == FIT_NONE ? -1 : s->place_node[place];
 }
 
-int32_t guard_place(struct sched *s, const struct sched_shape *shape, int64_t now_ns)
+int32_t guard_place(struct sched *s, struct sched_class *c, int64_t now_ns)
 {
-    int32_t node = place_find(s, shape);
+    const struct sched_shape *shape = &c->shape;
+    int32_t node = place_find(s, c);
 
     if (node < 0)
         return -1;

@@ -21,7 +21,7 @@ struct sched_resources ledger_usable(const struct sched_node *n)
     return res_min(&n->capacity, &left);
 }
 
-/* What is reserved beyond the capacity closes the node; what others use beyond it is just not there. */
+/* What is reserved beyond the capacity closes the node; what others use beyond it is just gone. */
 struct sched_resources ledger_free_with(const struct sched_node *n,
                                         const struct sched_resources *reserved)
 {
@@ -46,6 +46,9 @@ static void set_leaves(struct sched *s, const struct sched_node *n)
 {
     struct sched_resources untimed = res_sub(&n->reserved, &n->timed);
     struct sched_resources now = ledger_free(n), later = ledger_free_with(n, &untimed);
+
+    if (!res_fits(&now, fit_get(&s->free_now, n->place)))
+        s->grown[s->n_grown++ % GROWN_MAX] = s->place_node[n->place];
     fit_set(&s->free_now, n->place, &now);
     fit_set(&s->free_later, n->place, &later);
 }
@@ -97,6 +100,7 @@ void ledger_layout(struct sched *s)
         set_leaves(s, s->nodes[order[i].node]);
     }
     free(order);
+    s->n_grown += GROWN_MAX + 1; /* more than anybody remembers */
     guard_forget(s);
 }
 
@@ -142,8 +146,7 @@ void ledger_overdue(struct sched *s, struct sched_node *n, int64_t now_ns)
 {
     bool found = false;
 
-    LIST_FOR_EACH(it, &n->allocs)
-    {
+    LIST_FOR_EACH(it, &n->allocs) {
         struct sched_alloc *a = alloc_of(it);
         if (time_add(a->end_ns, s->params.backfill_window_ns) >= now_ns)
             break;

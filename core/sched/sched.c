@@ -17,6 +17,7 @@ struct sched *sched_create(const struct sched_params *params)
     strmap_init(&s->node_index);
     s->guard.node = -1;
     s->node_version = 1;
+    s->n_grown = GROWN_MAX + 1; /* a new class knows nothing */
     s->deadline_ns = INT64_MAX;
     return s;
 }
@@ -65,15 +66,50 @@ void sched_destroy(struct sched *s)
 
 /* ---- placement ---- */
 
-int32_t place_find(const struct sched *s, const struct sched_shape *shape)
+static bool fits_on(const struct sched *s, const struct sched_shape *shape, int32_t node)
 {
-    if (shape->node >= 0) {
-        const struct sched_node *n = ledger_node(s, shape->node);
-        struct sched_resources have = n ? ledger_free(n) : fit_closed;
-        return res_fits(&shape->need, &have) ? shape->node : -1;
+    const struct sched_node *n = ledger_node(s, node);
+    struct sched_resources have = n ? ledger_free(n) : fit_closed;
+    return res_fits(&shape->need, &have);
+}
+
+bool place_fits(const struct sched *s, const struct sched_shape *shape)
+{
+    if (shape->node >= 0)
+        return fits_on(s, shape, shape->node);
+    return fit_first(&s->free_now, &shape->need, 0) != FIT_NONE;
+}
+
+/* Of the nodes where something became free since the class fitted nowhere. */
+static int32_t find_grown(const struct sched *s, const struct sched_class *c)
+{
+    int32_t best = -1;
+
+    for (uint64_t i = c->unfit_at; i < s->n_grown; i++) {
+        int32_t node = s->grown[i % GROWN_MAX];
+        if ((best < 0 || s->nodes[node]->place < s->nodes[best]->place) &&
+            fits_on(s, &c->shape, node))
+            best = node;
     }
-    size_t place = fit_first(&s->free_now, &shape->need, 0);
-    return place == FIT_NONE ? -1 : s->place_node[place];
+    return best;
+}
+
+int32_t place_find(struct sched *s, struct sched_class *c)
+{
+    if (c->shape.node >= 0)
+        return fits_on(s, &c->shape, c->shape.node) ? c->shape.node : -1;
+    if (s->n_grown - c->unfit_at <= GROWN_MAX) {
+        int32_t node = find_grown(s, c);
+        if (node < 0)
+            c->unfit_at = s->n_grown;
+        return node;
+    }
+    size_t place = fit_first(&s->free_now, &c->shape.need, 0);
+    if (place == FIT_NONE) {
+        c->unfit_at = s->n_grown;
+        return -1;
+    }
+    return s->place_node[place];
 }
 
 /* On some node that is up; what others use counts only with `measured`: it comes and goes. */
@@ -148,7 +184,7 @@ bool sched_next(struct sched *s, int64_t now_ns, struct sched_alloc *out)
     queue_walk_begin(s, now_ns, &walk);
     s->deadline_ns = INT64_MAX;
     while ((c = queue_walk_next(s, &walk)) != NULL) {
-        int32_t node = blocked ? guard_place(s, &c->shape, now_ns) : place_find(s, &c->shape);
+        int32_t node = blocked ? guard_place(s, c, now_ns) : place_find(s, c);
         if (node >= 0) {
             start(s, c, node, now_ns, out);
             s->quiet = false;

@@ -9,8 +9,8 @@
  * jobs.
  *
  * Order: priority (higher first); then who was first in line already (below); then fair share (the
- * user with the smallest use, which is threads on average lately plus threads now); then age
- * (smaller id).
+ * user with the smallest decayed use, where every thread running now counts ten minutes ahead);
+ * then age (smaller id).
  *
  * What can't start now doesn't block what can (backfill), within these rules:
  *   - The first job in order that doesn't fit, though it could if nothing of ours ran, is the

@@ -11,6 +11,7 @@
 
 #define NS_PER_SECOND 1e9
 #define NO_TIME INT64_MIN /* not a time */
+#define GROWN_MAX 16      /* nodes remembered because something became free there */
 
 /* a + b that stays within range; b >= 0. */
 static inline int64_t time_add(int64_t a, int64_t b)
@@ -22,15 +23,15 @@ static inline int64_t time_add(int64_t a, int64_t b)
 
 struct sched_user {
     char *name;
-    double use;       /* thread-seconds, decayed to at_ns */
-    int64_t at_ns;    /* NO_TIME: never had any */
-    int64_t threads;  /* that its jobs run on now: use grows at this rate */
-    double key;       /* rank: smaller goes first; right for key_at_ns */
+    double use;        /* thread-seconds, decayed to at_ns */
+    int64_t at_ns;     /* NO_TIME: never had any */
+    int64_t threads;   /* that its jobs run on now: use grows at this rate */
+    double key;        /* rank: smaller goes first; right for key_at_ns */
     int64_t key_at_ns; /* NO_TIME: to be computed */
 };
 
 struct sched_user *share_user(const struct sched *s, int32_t user); /* NULL: nobody */
-/* Threads on average lately plus threads now. */
+/* Use, that of the near future included. */
 double share_key(const struct sched *s, int32_t user, int64_t now_ns);
 double share_key_cached(struct sched *s, int32_t user, int64_t now_ns);
 void share_start(struct sched *s, struct sched_alloc *a);
@@ -75,13 +76,14 @@ struct sched_class {
     struct list ready;   /* entries by id */
     struct list limited; /* entries at their array limit, by id */
     size_t n_ready, n_limited;
-    size_t live;                /* allocations that would go back here */
-    struct sched_group *group;  /* where it stands in the order; NULL when it is empty */
-    int64_t front_id;           /* by which it stands there: first ready, else first limited */
-    int64_t blocked_ns;         /* since when it is first in line; NO_TIME: it isn't */
-    struct list waiting;        /* link in sched.waiting while it is */
-    uint64_t possible_version;  /* of the nodes, when `possible` was found */
+    size_t live;               /* allocations that would go back here */
+    struct sched_group *group; /* where it stands in the order; NULL when it is empty */
+    int64_t front_id;          /* by which it stands there: first ready, else first limited */
+    int64_t blocked_ns;        /* since when it is first in line; NO_TIME: it isn't */
+    struct list waiting;       /* link in sched.waiting while it is */
+    uint64_t possible_version; /* of the nodes, when `possible` was found */
     bool possible;
+    uint64_t unfit_at; /* it fitted nowhere when sched.n_grown was this */
 };
 
 /* Classes of one user and priority, by age. */
@@ -119,8 +121,10 @@ struct sched_class *queue_walk_next(const struct sched *s, struct queue_walk *w)
 
 /* ---- placement (place.c) and the blocked head's rights (guard.c) ---- */
 
-/* A node where the class fits now, or -1. */
-int32_t place_find(const struct sched *s, const struct sched_shape *shape);
+/* The first node where the class fits now, or -1. */
+int32_t place_find(struct sched *s, struct sched_class *c);
+/* Whether there is one, without taking notes. */
+bool place_fits(const struct sched *s, const struct sched_shape *shape);
 /* True when it would fit on some node if nothing of ours ran. */
 bool place_possible(struct sched *s, struct sched_class *c);
 
@@ -142,7 +146,7 @@ void guard_touch(struct sched *s, struct sched_node *n);
 /* Nodes came, went, or changed size. */
 void guard_forget(struct sched *s);
 /* A node where the class may start past the head, or -1. */
-int32_t guard_place(struct sched *s, const struct sched_shape *shape, int64_t now_ns);
+int32_t guard_place(struct sched *s, struct sched_class *c, int64_t now_ns);
 
 /* ---- all of it ---- */
 
@@ -158,9 +162,11 @@ struct sched {
     struct strmap node_index;
     uint64_t node_version; /* grows when what is usable somewhere changes */
     bool layout_stale;
-    int32_t *place_node;   /* node at each place of the trees */
-    struct fit free_now;   /* by place */
-    struct fit free_later; /* when everything with a time limit has ended */
+    int32_t *place_node;      /* node at each place of the trees */
+    struct fit free_now;      /* by place */
+    struct fit free_later;    /* when everything with a time limit has ended */
+    int32_t grown[GROWN_MAX]; /* where something became free last: number n at n % GROWN_MAX */
+    uint64_t n_grown;
 
     struct map classes; /* by hash of the shape */
     struct sched_group **groups;

@@ -2,14 +2,15 @@
 /*
  * Fair share. A user's use u follows du/dt = threads - u / T, with T the mean life (half-life over
  * ln 2): it decays, and grows as long as something runs, so that long jobs count before they end.
- * u / T is the number of threads the user had on average lately. The rank adds the number it has
- * now: without that, everything free would go to whoever comes first.
+ * The rank adds what the threads it has now will use soon: without that, everything that is free
+ * at one moment would go to one user.
  */
 #include "base/mem.h"
 
 #include "sched/sched_priv.h"
 
 #define DEFAULT_HALF_LIFE_NS (INT64_C(86400) * 1000000000)
+#define AHEAD_S 600.0 /* use that a start counts for at once */
 #define LN2 0.69314718055994530942
 
 /* 2^-halves, for halves >= 0; libm isn't linked for this one function. */
@@ -75,7 +76,7 @@ struct sched_user *share_user(const struct sched *s, int32_t user)
 double share_key(const struct sched *s, int32_t user, int64_t now_ns)
 {
     const struct sched_user *u = share_user(s, user);
-    return u ? use_at(s, u, now_ns) / mean_life_s(s) + (double)u->threads : 0.0;
+    return u ? use_at(s, u, now_ns) + AHEAD_S * (double)u->threads : 0.0;
 }
 
 double share_key_cached(struct sched *s, int32_t user, int64_t now_ns)

@@ -6,15 +6,15 @@
 #include "base/str.h"
 
 static const char *const status_names[JOB_STATUS_COUNT] = {
-    [JOB_QUEUED] = "queued",       [JOB_RUNNING] = "running",     [JOB_SUCCEEDED] = "succeeded",
-    [JOB_FAILED] = "failed",       [JOB_CANCELLED] = "cancelled", [JOB_TIMEOUT] = "timeout",
-    [JOB_OOM] = "oom",             [JOB_LOST] = "lost",
+    [JOB_QUEUED] = "queued", [JOB_RUNNING] = "running",     [JOB_SUCCEEDED] = "succeeded",
+    [JOB_FAILED] = "failed", [JOB_CANCELLED] = "cancelled", [JOB_TIMEOUT] = "timeout",
+    [JOB_OOM] = "oom",       [JOB_LOST] = "lost",
 };
 
 static const char *const event_names[JOB_EV_COUNT] = {
-    [JOB_EV_START] = "start",     [JOB_EV_SUCCEED] = "succeed", [JOB_EV_FAIL] = "fail",
-    [JOB_EV_CANCEL] = "cancel",   [JOB_EV_TIMEOUT] = "timeout", [JOB_EV_OOM] = "oom",
-    [JOB_EV_LOSE] = "lose",       [JOB_EV_REQUEUE] = "requeue", [JOB_EV_RETRY] = "retry",
+    [JOB_EV_START] = "start",   [JOB_EV_SUCCEED] = "succeed", [JOB_EV_FAIL] = "fail",
+    [JOB_EV_CANCEL] = "cancel", [JOB_EV_TIMEOUT] = "timeout", [JOB_EV_OOM] = "oom",
+    [JOB_EV_LOSE] = "lose",     [JOB_EV_REQUEUE] = "requeue", [JOB_EV_RETRY] = "retry",
 };
 
 /* Cells hold the next state plus one, so that every cell that is not named is illegal. */
