@@ -89,33 +89,46 @@ $(foreach a,$(ASSETS),$(eval $(call asset_rule,$(call asset_symbol,$a),$a)))
 
 # --- third-party libraries -----------------------------------------------------------------------------------------
 
-# vendor/build compares hashes and does nothing where all is as before; what it rebuilt gets a new stamp.
-build/vendor/src/%/.stamp: FORCE
-	$QBUILD=build/vendor HOSTCC="$(HOSTCC)" vendor/build src $*
+# vendor/build compares hashes over all inputs, and what it rebuilds gets a new .stamp. .checked is when it last did, so
+# that make asks again only when a file that it knows of is newer.
+vendor_inputs = vendor/deps.lock vendor/build vendor/lib.sh $(filter-out %.md,$(wildcard vendor/$1/*))
 
-# $1 name of the flavour, $2 compiler, $3 flags, $4 optimisation (empty: the recipe's), $5 what must be there first
-define vendor_flavour
-build/vendor/$1/libssh2/.stamp: build/vendor/$1/bearssl/.stamp build/vendor/$1/libsodium/.stamp
-$(LIBS:%=build/vendor/$1/%/.stamp): build/vendor/$1/%/.stamp: build/vendor/src/%/.stamp FORCE $5
-	$$QBUILD=build/vendor CC="$2" AR="$(AR)" FLAGS="$3" OPT="$4" vendor/build $1 $$*
+# $1 flavour, $2 name, $3 what else must be there first, $4 environment
+define vendor_rule
+build/vendor/$1/$2/.stamp: build/vendor/$1/$2/.checked
+	@:
+build/vendor/$1/$2/.checked: $(vendor_inputs) $3
+	$$QBUILD=build/vendor $4 vendor/build $1 $2
+	@touch $$@
 endef
 
-$(eval $(call vendor_flavour,san$(tag),$(CC),-g -fno-omit-frame-pointer -fsanitize=address,-O1))
-$(eval $(call vendor_flavour,plain$(tag),$(CC),-g,))
+# $1 flavour, $2 compiler, $3 flags, $4 optimisation (empty: the recipe's), $5 libraries, $6 what else must be there first
+define vendor_flavour
+build/vendor/$1/.flags: FORCE
+	@mkdir -p $$(@D)
+	@printf '%s\n' '$2 $(AR) $3 $4' "$$$$(gcc -dumpfullversion) $$$$($2 -dumpversion 2>&1)" | cmp -s - $$@ || \
+	    printf '%s\n' '$2 $(AR) $3 $4' "$$$$(gcc -dumpfullversion) $$$$($2 -dumpversion 2>&1)" >$$@
+build/vendor/$1/libssh2/.checked: build/vendor/$1/bearssl/.stamp build/vendor/$1/libsodium/.stamp
+$(foreach l,$5,$(eval $(call vendor_rule,$1,$l,build/vendor/src/$l/.stamp build/vendor/$1/.flags $6,\
+    CC="$2" AR="$(AR)" FLAGS="$3" OPT="$4")))
+endef
+
+$(foreach l,$(LIBS) musl,$(eval $(call vendor_rule,src,$l,,HOSTCC="$(HOSTCC)")))
+$(eval $(call vendor_flavour,san$(tag),$(CC),-g -fno-omit-frame-pointer -fsanitize=address,-O1,$(LIBS)))
+$(eval $(call vendor_flavour,plain$(tag),$(CC),-g,,$(LIBS)))
 ifneq ($(tag),)
-$(eval $(call vendor_flavour,plain,gcc,-g,))
+$(eval $(call vendor_flavour,plain,gcc,-g,,$(LIBS)))
 else
-$(eval $(call vendor_flavour,san-clang,$(FUZZ_CC),-g -fno-omit-frame-pointer -fsanitize=address,-O1))
+$(eval $(call vendor_flavour,san-clang,$(FUZZ_CC),-g -fno-omit-frame-pointer -fsanitize=address,-O1,$(LIBS)))
 endif
 
 # The static binary's C library, then everything else with its compiler wrapper.
-MUSL := build/vendor/static/musl/.stamp
-MUSL_CC := $(CURDIR)/build/vendor/static/musl/bin/musl-gcc
+MUSL := build/vendor/musl/musl/.stamp
+MUSL_CC := $(CURDIR)/build/vendor/musl/musl/bin/musl-gcc
 HARDEN := -fPIE -fstack-protector-strong -fstack-clash-protection -ftrivial-auto-var-init=zero -fvisibility=hidden \
 	-ffunction-sections -fdata-sections
-$(MUSL): build/vendor/src/musl/.stamp FORCE
-	$QBUILD=build/vendor CC="$(STATIC_CC)" AR="$(AR)" FLAGS="-fPIE" OPT= vendor/build static musl
-$(eval $(call vendor_flavour,static,$(MUSL_CC),$(HARDEN),,$(MUSL)))
+$(eval $(call vendor_flavour,musl,$(STATIC_CC),-fPIE,,musl))
+$(eval $(call vendor_flavour,static,$(MUSL_CC),$(HARDEN),,$(LIBS),$(MUSL)))
 
 # A core/ test is linked with core/ alone; one that includes "cmd/..." gets the commands too.
 OF_CMD := $(if $(UNIT)$(FUZZ),$(shell grep -l '^#include "cmd/' $(UNIT) $(FUZZ)))
@@ -127,8 +140,8 @@ archives = $(filter %/libcmd.a,$1) $(filter %/libhive.a,$1)
 define flavour
 build/$1/.flags: FORCE
 	@mkdir -p $$(@D)
-	@printf '%s\n' '$2 $(call warn,$2) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $3 $4' | cmp -s - $$@ || \
-	    printf '%s\n' '$2 $(call warn,$2) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $3 $4' >$$@
+	@printf '%s\n' '$2 $(call warn,$2) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $3 $4 $$(CFLAGS)' | cmp -s - $$@ || \
+	    printf '%s\n' '$2 $(call warn,$2) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $3 $4 $$(CFLAGS)' >$$@
 
 build/$1/obj/%.o: %.c build/$1/.flags $(LIBS:%=build/vendor/$5/%/.stamp) $(GEN_H)
 	@mkdir -p $$(@D)

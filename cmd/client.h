@@ -60,8 +60,8 @@ struct client_stream {
     void *arg;
 };
 
-/* Streams an answer. 0 when it came to its regular end or on_data stopped it (*complete tells which); -1
- * as client_call, with c->lost set when the connection broke. */
+/* Streams an answer. 0 when it came to its regular end or on_data stopped it (*complete tells
+ * which); -1 as client_call, with c->lost set when the connection broke. */
 int client_stream(struct client *c, const struct client_stream *s, bool *complete, struct err *err);
 
 /* Fills err from the body of an answer with that HTTP status. Returns -1. */

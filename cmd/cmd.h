@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Commands. One file per command: at its end stands one `const struct cmd` with everything that the
- * dispatcher, --help, the man page, completions and the README table need; above it the options as a
- * table (base/opt.h) and the function.
+ * dispatcher, --help, the man page, completions and the README table need; above it the options as
+ * a table (base/opt.h) and the function.
  *
  * To add a command "frob":
  *   1. cmd/frob.c with `const struct cmd cmd_frob = { .name = "frob", ... };`
@@ -62,7 +62,8 @@ struct cmd {
     const struct opt *options;   /* or NULL */
     const struct cmd_example *examples; /* ends with .line NULL */
     const char *operands; /* what completion offers for operands: "job", "node", "file",
-                                           "command", "=a list of words", or NULL; several joined by '|' */
+                                           "command", "=a list of words", or NULL; several
+                                           are joined by '|' */
     unsigned opt_flags;   /* enum opt_flags */
     bool hidden;          /* internal or a seed's name: not listed */
     bool seed;            /* a program name of hive's predecessors: its symlink is the bare
@@ -81,9 +82,9 @@ const struct cmd *cmd_find(const char *name);
 /* The name of a listed command near `name`, or NULL. */
 const char *cmd_suggest(const char *name);
 
-/* Parses the command's options into `args` (its defaults set by the caller) and prints a usage error
- * itself. True: go on. False: *exit_code is to be returned. *first: index of the first operand in
- * argv; *dashdash (may be NULL): there was a "--". */
+/* Parses the command's options into `args` (its defaults set by the caller) and prints a usage
+ * error itself. True: go on. False: *exit_code is to be returned. *first: index of the first
+ * operand in argv; *dashdash (may be NULL): there was a "--". */
 bool cmd_parse(const struct cmd *cmd, void *args, int argc, char **argv, int *first, bool *dashdash,
                int *exit_code);
 

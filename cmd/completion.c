@@ -51,7 +51,8 @@ static bool list(const char *kind, struct buf *b)
             buf_printf(b, "%s\n", conf_setting((enum conf_key)i)->key);
     else if (str_eq(kind, "command") || str_eq(kind, "topic"))
         for (size_t i = 0; cmd_table[i]; i++)
-            buf_printf(b, cmd_table[i]->hidden ? "" : "%s\n", cmd_table[i]->name);
+            buf_printf(b, "%s%s", cmd_table[i]->hidden ? "" : cmd_table[i]->name,
+                       cmd_table[i]->hidden ? "" : "\n");
     else
         return false;
     for (size_t i = 0; str_eq(kind, "topic") && cmd_topics[i]; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Completion scripts from the tables of commands and options. What depends on the moment (ids, names)
- * is asked from `hive completion --list KIND` while completing.
+ * Completion scripts from the tables of commands and options. What depends on the moment (ids,
+ * names) is asked from `hive completion --list KIND` while completing.
  */
 #include "base/mem.h"
 
@@ -37,7 +37,7 @@ static const char bash_head[] =
     "    file) compopt -o filenames 2>/dev/null; COMPREPLY+=($(compgen -f -- \"$cur\")) ;;\n"
     "    dir) compopt -o filenames 2>/dev/null; COMPREPLY+=($(compgen -d -- \"$cur\")) ;;\n"
     "    program) COMPREPLY+=($(compgen -c -- \"$cur\")); _hive_add file ;;\n"
-    "    words) IFS=' '; COMPREPLY+=($(compgen -W \"$2\" -- \"$cur\")) ;;\n"
+    "    words) COMPREPLY+=($(compgen -W \"${2// /$IFS}\" -- \"$cur\")) ;;\n"
     "    *) COMPREPLY+=($(compgen -W \"$(hive completion --list \"$1\" 2>/dev/null)\" -- "
     "\"$cur\")) ;;\n"
     "    esac\n"
@@ -132,7 +132,8 @@ static void zsh_kind(struct buf *b, const char *kind)
     else if (str_eq(kind, "command"))
         buf_append_str(b, " _command_names -e; _files;");
     else
-        buf_printf(b, " compadd -- ${(f)\"$(hive completion --list %s 2>/dev/null)\"};", kind);
+        buf_printf(b, " compadd -V %s -- ${(f)\"$(hive completion --list %s 2>/dev/null)\"};", kind,
+                   kind);
 }
 
 static void zsh_action(struct buf *b, const char *kinds)

@@ -163,8 +163,8 @@ static int change(int key, const char *value, const struct args *a)
     path = real_path(path);
     rc = edit_file(path, name, value, &err);
     if (rc == 0) {
-        cmd_msg("%s is %s in %s; a running daemon takes it at its next start", name,
-                value ? "set" : "removed", path);
+        cmd_msg("%s is %s %s; a running daemon takes it at its next start", name,
+                value ? "set in" : "removed from", path);
         warn_if_hidden(key, a->for_all);
     } else {
         cmd_fail(&err);

@@ -5,8 +5,8 @@
 
 struct conf;
 
-/* Runs the daemon with these settings until it is told to stop. Prints what is to be said; returns the
- * exit code. `conf` stays the caller's. */
+/* Runs the daemon with these settings until it is told to stop. Prints what is to be said;
+ * returns the exit code. `conf` stays the caller's. */
 int daemon_run(struct conf *conf);
 
 #endif

@@ -27,7 +27,7 @@ static void print_text(yyjson_val *root)
     job_view_read(&v, yyjson_obj_get(root, "job"));
     buf_printf(&b, "job %s: ", v.id);
     str_append_safe(&b, v.status_text, SIZE_MAX);
-    if (reason[0]) {
+    if (reason[0] && !str_eq(reason, v.status_text)) {
         buf_append_str(&b, ": ");
         str_append_safe(&b, reason, SIZE_MAX);
     }

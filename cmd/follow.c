@@ -127,7 +127,8 @@ static int copy_once(struct client *c, struct copy *copy, struct err *err)
     return rc;
 }
 
-/* Where in the file a stream that began with `tail` stands is not known, so it can't be taken up. */
+/* Where in the file a stream that began with `tail` stands is not known, so it can't be taken
+ * up. */
 static bool can_go_on(const struct client *c, const struct follow *f, const struct copy *copy)
 {
     return c->lost && f->live && !copy->reader_gone && (f->tail < 0 || copy->received == 0);

@@ -24,8 +24,8 @@ struct follow {
 /* 0 at the end of the output, or when the reader of `fd` went away. */
 int follow_run(struct client *c, const struct follow *f, struct err *err);
 
-/* Makes a stream of text safe for a terminal: lines, tabs and carriage returns stay, everything else as
- * str_append_safe. A UTF-8 character may come in two pieces. */
+/* Makes a stream of text safe for a terminal: lines, tabs and carriage returns stay, everything
+ * else as str_append_safe. A UTF-8 character may come in two pieces. */
 struct follow_filter {
     char held[4];
     size_t held_len;

@@ -17,8 +17,8 @@ struct job_action {
     const char *(*done)(const struct job_view *job);
 };
 
-/* Checks the ids argv[first..], does it to each, prints what became of them. Returns the exit code: of the
- * first failure if there was one. */
+/* Checks the ids argv[first..], does it to each, prints what became of them. Returns the exit
+ * code: of the first failure if there was one. */
 int job_action_run(const struct cmd *cmd, const struct job_action *action, int argc, char **argv,
                    int first);
 

@@ -24,7 +24,8 @@ static volatile sig_atomic_t detach_len;
 static void on_interrupt(int signo)
 {
     (void)!write(STDERR_FILENO, detach_message, (size_t)detach_len);
-    /* The default action is back (SA_RESETHAND): the shell sees an end by SIGINT and stops its loop. */
+    /* The default action is back (SA_RESETHAND): the shell sees an end by SIGINT and stops its
+     * loop. */
     raise(signo);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Finds the command by the name hive was called by (hive-submit, workload-manager) or by argv[1]. */
+/* Finds the command by the name hive was called by (hive-submit, workload-manager) or by
+ * argv[1]. */
 #include "base/mem.h"
 
 #include "cmd/cmd.h"
@@ -11,8 +12,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* A descriptor 0, 1 or 2 that is closed would be given to the next file opened, and output would end up
- * in a socket or database. Opened the wrong way round, reads and writes still fail as they should. */
+/* A descriptor 0, 1 or 2 that is closed would be given to the next file opened, and output would
+ * end up in a socket or database. Opened the wrong way round, reads and writes still fail as
+ * they should. */
 static void keep_standard_fds(void)
 {
     for (int fd = 0; fd <= 2; fd++)

@@ -20,7 +20,8 @@ enum status_list { STATUS_LIST_RUNNING, STATUS_LIST_QUEUED, STATUS_LIST_FINISHED
 /* A table of the jobs in `jobs` (a JSON array) with the columns that matter for such jobs. */
 void status_view_jobs(struct buf *out, enum status_list list, yyjson_val *jobs,
                       const struct status_style *style);
-/* A heading "RUNNING (12)" and that table, then "… and N more" of `total`; "none" for an empty one. */
+/* A heading "RUNNING (12)" and that table, then "… and N more" of `total`; "none" for an empty
+ * one. */
 void status_view_section(struct buf *out, enum status_list list, yyjson_val *jobs, int64_t total,
                          const struct status_style *style);
 void status_view_nodes(struct buf *out, yyjson_val *nodes, const struct status_style *style);

@@ -21,6 +21,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* How long a daemon that seems to have crashed may take to come back. */
+#define CRASHED_WAIT_NS (3 * NS_PER_S)
+
 static int parse_on_lost(void *base, const char *value, struct err *err)
 {
     struct submit_args *a = base;
@@ -138,6 +141,15 @@ static int read_script_options(struct submit *s, const char *path, int argc, cha
     return err->kind == ERR_NONE ? 0 : -1;
 }
 
+/* "hive submit 'a && b' --wait": the option would be an argument of a program named "a && b". */
+static int check_program(const char *program, const char *next, struct err *err)
+{
+    if (next[0] != '-' || !strpbrk(program, " \t\n;|&<>$`\"'()") || access(program, F_OK) == 0)
+        return 0;
+    err_set(err, ERR_USAGE, "submit: '%s' stands after the command", next);
+    return err_hint(err, "options come first: hive submit [OPTIONS] 'SHELL COMMAND'");
+}
+
 /* Decides what the operands are: a script, a shell command, or a program with arguments. */
 static int find_work(struct submit *s, int argc, char **argv, int first, bool dashdash,
                      struct err *err)
@@ -173,7 +185,7 @@ static int find_work(struct submit *s, int argc, char **argv, int first, bool da
     }
     s->work.argv = argv + first;
     s->work.argc = count;
-    return 0;
+    return dashdash ? 0 : check_program(argv[first], argv[first + 1], err);
 }
 
 static int make_key(struct submit *s, struct err *err)
@@ -188,7 +200,8 @@ static int make_key(struct submit *s, struct err *err)
     return 0;
 }
 
-/* Sends the job, again over a new connection if one breaks: the key makes sure that it becomes one job. */
+/* Sends the job, again over a new connection if one breaks: the key makes sure that it becomes
+ * one job. */
 static yyjson_doc *post(struct client *c, struct submit *s, const struct buf *body,
                         struct buf *answer, struct err *err)
 {
@@ -349,13 +362,23 @@ static int wait_for_end(struct client *c, struct submit *s, const char *id)
     return code;
 }
 
+/* A socket nobody listens on was left by a daemon that crashed; it may be about to start again. */
+static int connect_daemon(struct client *c, struct err *err)
+{
+    if (client_open(c, err) == 0)
+        return 0;
+    if (err->kind != ERR_UNAVAILABLE || access(c->socket_path, F_OK) != 0)
+        return -1;
+    return client_reconnect(c, clock_mono_ns(&clock_system) + CRASHED_WAIT_NS, err);
+}
+
 static int submit(struct submit *s, const struct buf *body)
 {
     struct err err = ERR_INIT;
     struct buf answer = BUF_INIT;
     struct client c;
     int code = CMD_OK;
-    yyjson_doc *doc = client_open(&c, &err) == 0 ? post(&c, s, body, &answer, &err) : NULL;
+    yyjson_doc *doc = connect_daemon(&c, &err) == 0 ? post(&c, s, body, &answer, &err) : NULL;
     yyjson_val *root = yyjson_doc_get_root(doc);
     const char *id = view_str(root, "id");
 
@@ -363,13 +386,14 @@ static int submit(struct submit *s, const struct buf *body)
         code = cmd_fail(&err);
     } else {
         print_warnings(root);
+        bool wait = s->args.wait || s->args.follow;
         if (s->args.dry_run && s->args.json)
             print_json(&answer);
         else if (s->args.dry_run)
             print_dry_run(root);
         else
             print_submitted(s, id, &answer);
-        if (s->args.wait && !s->args.dry_run)
+        if (wait && !s->args.dry_run)
             code = wait_for_end(&c, s, id);
     }
     yyjson_doc_free(doc);
@@ -409,10 +433,8 @@ static int run(const struct cmd *cmd, int argc, char **argv)
         code = cmd_usage(cmd, "the command is empty");
     else if (s.args.follow && s.args.json)
         code = cmd_usage(cmd, "--follow and --json both want standard output; use --wait --json");
-    else {
-        s.args.wait = s.args.wait || s.args.follow;
+    else
         code = prepare_and_submit(&s, argc, argv, first, dashdash);
-    }
     script_fini(&s.script);
     submit_args_fini(&s.args);
     return code;

@@ -35,15 +35,15 @@ struct script {
 bool script_is(const char *text, size_t len);
 bool script_has_options(const char *text, size_t len);
 
-/* Splits the #HIVE lines of `text`, which is moved into *s. ERR_INVALID with `path` and line: quotes that
- * don't close, NUL bytes, text that is not UTF-8. script_fini in any case. */
+/* Splits the #HIVE lines of `text`, which is moved into *s. ERR_INVALID with `path` and line:
+ * quotes that don't close, NUL bytes, text that is not UTF-8. script_fini in any case. */
 int script_parse(struct script *s, const char *path, char *text, size_t len, struct err *err);
 void script_fini(struct script *s);
 
 /*
- * Looks whether a word of the command line names a script file: a regular file whose name has a slash in
- * it or is not found in PATH, and for which `test` (one of the two above) says so. 1 with the text
- * (malloc'd) in *text, 0 if not, -1 when it is one but can't be used (too large).
+ * Looks whether a word of the command line names a script file: a regular file whose name has a
+ * slash in it or is not found in PATH, and for which `test` (one of the two above) says so. 1 with
+ * the text (malloc'd) in *text, 0 if not, -1 when it is one but can't be used (too large).
  */
 int script_find(const char *word, bool (*test)(const char *, size_t), char **text, size_t *len,
                 struct err *err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Aligned columns of text for people. Cells are made safe for a terminal as they are added; when the
- * whole is wider than allowed, columns marked flexible are cut, the widest first.
+ * Aligned columns of text for people. Cells are made safe for a terminal as they are added; when
+ * the whole is wider than allowed, columns marked flexible are cut, the widest first.
  */
 #ifndef HIVE_CMD_TABLE_H
 #define HIVE_CMD_TABLE_H

@@ -27,8 +27,8 @@ struct file {
     struct err *err;
 };
 
-/* The line a key stands in: the parser keeps no positions, but a key is found again as a string before
- * a colon. */
+/* The line a key stands in: the parser keeps no positions, but a key is found again as a string
+ * before a colon. */
 static unsigned line_of(const struct file *f, const char *key)
 {
     char *quoted = mem_printf("\"%s\"", key);
@@ -105,7 +105,8 @@ static int read_role(const struct file *f)
     return at(f, "role");
 }
 
-/* The Go manager listened on every address; hive serves only this machine without TLS and a token. */
+/* The Go manager listened on every address; hive serves only this machine without TLS and a
+ * token. */
 static int read_port(const struct file *f, struct conf *conf)
 {
     int64_t port = 8080;
@@ -130,7 +131,8 @@ static int read_threads(const struct file *f, struct conf *conf)
     return 0;
 }
 
-/* Keys of the other roles: checked, since a typo there is a mistake too, and named as without effect. */
+/* Keys of the other roles: checked, since a typo there is a mistake too, and named as without
+ * effect. */
 static int read_others(const struct file *f)
 {
     const char *head = "";
@@ -242,7 +244,7 @@ static const struct cmd_example examples[] = {
 const struct cmd cmd_workload_manager = {
     .name = "workload-manager",
     .group = CMD_GROUP_DAEMON,
-    .summary = "start the daemon with a file of the Go cluster workload manager",
+    .summary = "start the daemon with the configuration of the Go manager",
     .synopsis = synopsis,
     .description =
         "Starts hive's daemon with the settings of a configuration file of the Go cluster workload "

@@ -10,9 +10,9 @@ struct conf;
 struct err;
 
 /*
- * Reads the file's text into settings (source CONF_FROM_FLAG). `path` is for messages, each with the
- * line it is about; unknown keys and keys without effect give a line in `warnings`. ERR_INVALID for
- * what is malformed, ERR_UNPROCESS for a role this version can't take.
+ * Reads the file's text into settings (source CONF_FROM_FLAG). `path` is for messages, each with
+ * the line it is about; unknown keys and keys without effect give a line in `warnings`. ERR_INVALID
+ * for what is malformed, ERR_UNPROCESS for a role this version can't take.
  */
 int workload_manager_read(struct conf *conf, const char *path, const char *text, size_t len,
                           struct buf *warnings, struct err *err);

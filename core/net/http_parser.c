@@ -457,17 +457,20 @@ static int take_body(struct http_parser *p, struct input *in)
             p->state = p->state == S_BODY ? S_COMPLETE : S_CHUNK_END;
             return STEP_ON;
         }
-    } else if (p->max_body >= 0) {
-        if ((int64_t)n > p->max_body - p->body_seen)
+    } else if (p->max_body >= 0 && (int64_t)n > p->max_body - p->body_seen) {
+        n = (size_t)(p->max_body - p->body_seen);
+        if (n == 0)
             return fail(p, 413, "body too large");
-        p->body_seen += (int64_t)n;
     }
     if (n == 0)
         return HTTP_NEED_MORE;
     p->chunk = in->data + in->pos;
     p->chunk_len = n;
     in->pos += n;
-    p->left -= p->state == S_UNTIL_CLOSE ? 0 : (int64_t)n;
+    if (p->state != S_UNTIL_CLOSE)
+        p->left -= (int64_t)n;
+    else if (p->max_body >= 0)
+        p->body_seen += (int64_t)n;
     return HTTP_BODY;
 }
 

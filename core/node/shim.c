@@ -5,17 +5,14 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "node/process.h"
 #include "node/shim_exec.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define RECONNECT_NS (250 * NS_PER_MS)
@@ -164,23 +161,12 @@ static int64_t next_due(const struct shim *s)
 
 static void wait_for_events(struct shim *s)
 {
-    int64_t due = next_due(s), left = due ? due - clock_mono_ns(&clock_system) : 0;
-    struct timespec ts = { 0, 0 };
-    struct pollfd p = { .fd = s->sock, .events = POLLIN };
-    sigset_t mask;
+    int64_t due = next_due(s), left = due ? due - clock_mono_ns(&clock_system) : -1;
 
-    if (left > 0) {
-        ts.tv_sec = (time_t)(left / NS_PER_S);
-        ts.tv_nsec = (long)(left % NS_PER_S);
-    }
-    /* SIGCHLD can come only while we are in here. */
-    sigfillset(&mask);
-    sigdelset(&mask, SIGCHLD);
-    int n = ppoll(&p, 1, due ? &ts : NULL, &mask);
-    if (n < 0)
-        shim_job_reap(s);
-    else if (n > 0 && s->sock >= 0)
+    if (process_poll(s->sock, due && left < 0 ? 0 : left))
         receive(s, MSG_DONTWAIT);
+    else
+        shim_job_reap(s);
 }
 
 static void tick(struct shim *s)
@@ -213,29 +199,6 @@ static void serve(struct shim *s)
 
 /* --- life ---------------------------------------------------------------------------------------- */
 
-static void on_child(int signo)
-{
-    (void)signo; /* it is enough that ppoll ends */
-}
-
-static int prepare_process(void)
-{
-    struct sigaction sa = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
-    sigset_t all;
-
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-    /* Ignored signals would stay ignored in jobs. */
-    for (int signo = 1; signo < NSIG; signo++)
-        sigaction(signo, &sa, NULL);
-    sa.sa_handler = on_child;
-    if (setsid() < 0 || sigaction(SIGCHLD, &sa, NULL) != 0 ||
-        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
-        return -1;
-    prctl(PR_SET_NAME, "hive-shim");
-    return 0;
-}
-
 int shim_main(const struct shim_setup *setup)
 {
     struct shim *s = mem_alloc(sizeof *s);
@@ -250,7 +213,7 @@ int shim_main(const struct shim_setup *setup)
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     s->state_fd = open(setup->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     s->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (prepare_process() == 0 && s->packet != MAP_FAILED && s->state_fd >= 0 && s->null_fd >= 0 &&
+    if (process_prepare("hive-shim") == 0 && s->packet != MAP_FAILED && s->state_fd >= 0 && s->null_fd >= 0 &&
         shim_identity_renew(&s->identity, s->state_fd, NULL) == 0) {
         s->stack = s->packet + SHIM_PACKET_MAX;
         reconnect(s, 0);

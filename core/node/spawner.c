@@ -6,18 +6,15 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "node/process.h"
 #include "node/shim.h"
 #include "sys/cgroup.h"
 #include "sys/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SWEEP_NS (200 * NS_PER_MS)       /* at most this long at a stretch */
@@ -121,31 +118,19 @@ static void fork_shims(struct spawner *sp, int count)
 
 static void serve(struct spawner *sp)
 {
-    struct timespec again = { 0, (long)SWEEP_AGAIN_NS };
-    struct pollfd p = { .fd = sp->ctl, .events = POLLIN };
     struct spawner_msg m;
-    sigset_t mask;
 
-    /* All is blocked but while we wait. Nobody ends us by signal; we end with the daemon. */
-    sigfillset(&mask);
-    sigdelset(&mask, SIGCHLD);
     for (;;) {
-        int n = ppoll(&p, 1, sp->sweep ? &again : NULL, &mask);
-        if (n > 0) {
+        if (process_poll(sp->ctl, sp->sweep ? SWEEP_AGAIN_NS : -1)) {
             ssize_t len = recv(sp->ctl, &m, sizeof m, MSG_DONTWAIT);
             if (len == 0 || (len < 0 && errno != EAGAIN && errno != EINTR))
-                return;
+                return; /* the daemon has gone, and so do we */
             if (len == (ssize_t)sizeof m && m.type == SPAWNER_FORK)
                 fork_shims(sp, m.value);
         }
         sys_reap(&sp->reaped);
         sweep(sp);
     }
-}
-
-static void on_child(int signo)
-{
-    (void)signo; /* it is enough that ppoll ends */
 }
 
 static void close_from(unsigned first)
@@ -160,25 +145,6 @@ static void close_from(unsigned first)
         close((int)fd);
 }
 
-static int prepare_process(int ctl)
-{
-    struct sigaction sa = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDSTOP };
-    sigset_t all;
-
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, NULL);
-    for (int signo = 1; signo < NSIG; signo++)
-        sigaction(signo, &sa, NULL);
-    sa.sa_handler = on_child;
-    setsid(); /* fails when we lead a group already, which is as good */
-    prctl(PR_SET_NAME, "hive-spawner");
-    if (sigaction(SIGCHLD, &sa, NULL) != 0 || fcntl(ctl, F_SETFD, FD_CLOEXEC) != 0 ||
-        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
-        return -1;
-    close_from((unsigned)ctl + 1);
-    return 0;
-}
-
 int spawner_main(int argc, char **argv)
 {
     struct spawner *sp;
@@ -186,8 +152,9 @@ int spawner_main(int argc, char **argv)
 
     if (argc != 5 || !str_eq(argv[1], "--internal") ||
         str_to_int(argv[2], 3, 1023, "descriptor", &fd, NULL) != 0 ||
-        prepare_process((int)fd) != 0)
+        fcntl((int)fd, F_SETFD, FD_CLOEXEC) != 0 || process_prepare("hive-spawner") != 0)
         return 2;
+    close_from((unsigned)fd + 1);
     sp = mem_alloc(sizeof *sp);
     sp->ctl = (int)fd;
     sp->setup = (struct shim_setup){ argv[3], argv[4], &sp->caps };

@@ -6,10 +6,6 @@
 
 #include <errno.h>
 
-/* Pages (of 4 KiB) in the log after which they are copied into hive.db. Four times as many save
- * hardly any work, and make the commit that has to wait for it four times as slow. */
-#define CHECKPOINT_PAGES 1024
-
 static const char *const sql[ST_COUNT] = {
 #define STATEMENT(name, text) [ST_##name] = (text),
 #include "store/statements.def"
@@ -193,7 +189,7 @@ void db_checkpoint(struct store *s)
 {
     if (s->wal_pages < s->wal_checkpointed) /* the log began anew */
         s->wal_checkpointed = 0;
-    if (s->broken || s->wal_pages - s->wal_checkpointed < CHECKPOINT_PAGES)
+    if (s->broken || s->wal_pages - s->wal_checkpointed < s->checkpoint_pages)
         return;
     /* Also when it fails: the next try comes after as many pages again. */
     s->wal_checkpointed = s->wal_pages;

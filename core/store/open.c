@@ -54,15 +54,13 @@ static int take_lock(struct store *s, struct err *err)
     return 0;
 }
 
-/* Makes what was written under `from` durable, and gives it the name `to`. */
-static int put_in_place(struct store *s, const char *from, const char *to, struct err *err)
+/* Makes the file `fd`, written under the name `from`, durable, and gives it the name `to`. Closes
+ * fd, which was opened before the first write: a failed write-back since then is an error here. */
+static int put_in_place(struct store *s, int fd, const char *from, const char *to, struct err *err)
 {
-    int fd = openat(s->dirfd, from, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-
-    if (fd < 0)
-        return err_sys(err, errno, "can't open %s/%s", s->dir, from);
     int rc = fsync(fd);
     int sys = errno;
+
     close(fd);
     if (rc != 0)
         return err_sys(err, sys, "can't sync %s/%s", s->dir, from);
@@ -71,7 +69,8 @@ static int put_in_place(struct store *s, const char *from, const char *to, struc
     return 0;
 }
 
-/* An empty file that only its owner reads, in the place of what an earlier try left. */
+/* An empty file that only its owner reads, in the place of what an earlier try left; its
+ * descriptor, or -1. */
 static int make_file(struct store *s, const char *name, struct err *err)
 {
     static const char *const suffix[] = { "", "-journal", "-wal" };
@@ -89,8 +88,7 @@ static int make_file(struct store *s, const char *name, struct err *err)
     int fd = openat(s->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_sys(err, errno, "can't make %s/%s", s->dir, name);
-    close(fd);
-    return 0;
+    return fd;
 }
 
 /* Runs steps [from, to) and writes the version, in one transaction. */
@@ -132,25 +130,61 @@ static int open_file(struct store *s, const char *name, struct err *err)
     return 0;
 }
 
-static int make_database(struct store *s, const struct schema_step *steps, int count,
-                         struct err *err)
+/* WAL, or whatever the file was switched to by hand. */
+static int use_wal(struct store *s, struct err *err)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite3_prepare_v2(s->db, "PRAGMA journal_mode = WAL", -1, &st, NULL);
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(st);
+    const char *mode = rc == SQLITE_ROW ? db_text(st, 0) : "";
+    bool is_wal = mode && strcmp(mode, "wal") == 0;
+    if (rc == SQLITE_ROW)
+        rc = sqlite3_step(st); /* only now a switch is committed */
+    if (rc != SQLITE_DONE)
+        db_fail(s, rc, "open the log of", err);
+    else if (!is_wal)
+        err_set(err, ERR_IO, "can't switch %s to a write-ahead log", s->path);
+    sqlite3_finalize(st);
+    return rc == SQLITE_DONE && is_wal ? 0 : -1;
+}
+
+/* Writes the tables into the empty file, by SQLite. */
+static int fill_database(struct store *s, const char *name, const struct schema_step *steps,
+                         int count, struct err *err)
 {
     char identity[64];
 
-    if (make_file(s, "hive.db.new", err) != 0 || open_file(s, "hive.db.new", err) != 0)
+    if (open_file(s, name, err) != 0)
         return -1;
     snprintf(identity, sizeof identity, "PRAGMA application_id = %d", SCHEMA_APPLICATION_ID);
-    int rc =
-        db_exec(s, "make", "PRAGMA page_size = 4096; PRAGMA journal_mode = MEMORY", err) != 0 ||
-                db_exec(s, "make", identity, err) != 0 || run_steps(s, steps, 0, count, err) != 0 ||
-                db_exec(s, "make", "PRAGMA journal_mode = WAL", err) != 0
-            ? -1
-            : 0;
+    if (db_exec(s, "make",
+                "PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 4096;"
+                "PRAGMA journal_mode = MEMORY",
+                err) != 0 ||
+        db_exec(s, "make", identity, err) != 0 || run_steps(s, steps, 0, count, err) != 0 ||
+        use_wal(s, err) != 0)
+        return -1;
     /* Closing removes the log again, which is empty. */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
-    sqlite3_close(s->db);
+    int rc = sqlite3_close(s->db);
     s->db = NULL;
-    return rc == 0 ? put_in_place(s, "hive.db.new", "hive.db", err) : -1;
+    return rc == SQLITE_OK ? 0 : err_set(err, ERR_INTERNAL, "%s was not closed", s->path);
+}
+
+static int make_database(struct store *s, const struct schema_step *steps, int count,
+                         struct err *err)
+{
+    int fd = make_file(s, "hive.db.new", err);
+
+    if (fd < 0)
+        return -1;
+    if (fill_database(s, "hive.db.new", steps, count, err) != 0) {
+        close(fd);
+        return -1;
+    }
+    return put_in_place(s, fd, "hive.db.new", "hive.db", err);
 }
 
 /* Makes hive.db if there is nothing; an error where there should be something. */
@@ -181,18 +215,38 @@ static int put_copy_aside(struct store *s, int version, struct err *err)
     char *temporary = mem_printf("%s.new", name);
     char *path = fs_join(s->dir, temporary);
     char *sql = sqlite3_mprintf("VACUUM INTO %Q", path);
-    int rc = make_file(s, temporary, err);
+    int fd = make_file(s, temporary, err);
+    int rc = fd < 0 ? -1 : 0;
 
     if (rc == 0)
         rc = sql ? db_exec(s, "put a copy aside of", sql, err)
                  : db_fail(s, SQLITE_NOMEM, "copy", err);
     if (rc == 0)
-        rc = put_in_place(s, temporary, name, err);
+        rc = put_in_place(s, fd, temporary, name, err);
+    else if (fd >= 0)
+        close(fd);
     sqlite3_free(sql);
     free(path);
     free(temporary);
     free(name);
     return rc;
+}
+
+/* SQLite notices whole pages that are missing at the end, but fills up half a page with zeros. With
+ * something in the log the file may be short: then the pages are there. */
+static int check_whole(struct store *s, struct err *err)
+{
+    struct stat db, wal;
+    int64_t page_size, pages;
+
+    if (db_exec_int(s, "PRAGMA page_size", &page_size, err) != 0 ||
+        db_exec_int(s, "PRAGMA page_count", &pages, err) != 0)
+        return -1;
+    if (fstatat(s->dirfd, "hive.db", &db, 0) != 0)
+        return err_sys(err, errno, "can't read %s", s->path);
+    if (fstatat(s->dirfd, "hive.db-wal", &wal, 0) == 0 && wal.st_size > 0)
+        return 0;
+    return db.st_size < page_size * pages ? corrupt(s, "is cut short", err) : 0;
 }
 
 static int bring_up_to_date(struct store *s, const struct schema_step *steps, int count,
@@ -218,24 +272,6 @@ static int bring_up_to_date(struct store *s, const struct schema_step *steps, in
     return run_steps(s, steps, (int)version, count, err);
 }
 
-/* WAL, or whatever the file was switched to by hand. */
-static int use_wal(struct store *s, struct err *err)
-{
-    sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(s->db, "PRAGMA journal_mode = WAL", -1, &st, NULL);
-
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(st);
-    const char *mode = rc == SQLITE_ROW ? db_text(st, 0) : "";
-    bool is_wal = mode && strcmp(mode, "wal") == 0;
-    if (rc != SQLITE_ROW)
-        db_fail(s, rc, "open the log of", err);
-    else if (!is_wal)
-        err_set(err, ERR_IO, "can't switch %s to a write-ahead log", s->path);
-    sqlite3_finalize(st);
-    return is_wal ? 0 : -1;
-}
-
 int open_database(struct store *s, const char *state_dir, const struct schema_step *steps,
                   int count, struct err *err)
 {
@@ -257,8 +293,15 @@ int open_database(struct store *s, const char *state_dir, const struct schema_st
              "PRAGMA cell_size_check = ON; PRAGMA wal_autocheckpoint = 0;"
              "PRAGMA journal_size_limit = 67108864",
              CACHE_KIB);
-    if (db_exec(s, "open", settings, err) != 0 || bring_up_to_date(s, steps, count, err) != 0 ||
-        db_prepare_all(s, err) != 0 || use_wal(s, err) != 0)
+    if (db_exec(s, "open", settings, err) != 0 || check_whole(s, err) != 0 ||
+        bring_up_to_date(s, steps, count, err) != 0)
+        return -1;
+    return db_prepare_all(s, err);
+}
+
+int open_for_writing(struct store *s, struct err *err)
+{
+    if (use_wal(s, err) != 0)
         return -1;
     /* The log may be new in the folder, and SQLite does not mind when a folder's sync fails. */
     if (fsync(s->dirfd) != 0)

@@ -54,6 +54,7 @@ struct store {
     int32_t n_names, n_saved;
     int wal_pages;        /* in the log after the last commit */
     int wal_checkpointed; /* of those, when the last checkpoint was tried */
+    int checkpoint_pages; /* so many more, and the next one is due; tests lower it */
 };
 
 /* store_open() with other steps than those of this release, for tests of migration. */
@@ -111,6 +112,8 @@ void users_rollback(struct store *s);
 /* Takes the lock and opens, makes or migrates the database. Statements are prepared. */
 int open_database(struct store *s, const char *state_dir, const struct schema_step *steps,
                   int count, struct err *err);
+/* The last step, when all that was read turned out to be sound. */
+int open_for_writing(struct store *s, struct err *err);
 
 /* --- job.c --- */
 

@@ -491,6 +491,53 @@ static int rsa_new(struct hive_bearssl_rsa **rsa, const char *e_hex, const unsig
                             NULL, 0);
 }
 
+/* Made with openssl: a key of 2048 bits, e = 65537, and its signatures of "sample". */
+static const char rsa_n[] =
+    "c58175fd02c4c1846ff3b894ef0d0db69f7bc08b921401932aa660dc8c25c83fa32042c9023aa645"
+    "a0d9de5dbb3804ce42fe8eb7e6ca7720463eb763f2683ea5f70d0304e484f9b5bf15e89d3a3977d0"
+    "a07f16aa96e0ab5a324020a26d4ec269d9c9d3563c1051db689b14d541234fc9d72dd2539c9effff"
+    "3e912a424d400151a4d33014478ce2a9d28ef92f022fb4787837416afa9c3da3ff38489fabf2a8b0"
+    "b5c0c59368fed9fc3ae7fadba9159449c008d181ba1b2cf7763f41744c651a460bd55e2ec520134b"
+    "bf628d4675cda52d872e566767c90e3014e5193dffad374025ba3e4a4d3927c0cd2f66b4043e26b8"
+    "2902fd27f2658c2cb599e5ffbe252f05";
+static const char rsa_sha256[] =
+    "b2e9bec01e62403d47927ac5a3748d8fc602d500ddebdca389a57faca547fedbe3dc18854ce7bfdd"
+    "6f20a2593f97d7f1141e10e6e74e29adbf006f69aa87b2cdac8aa057a0e0c3a809ab382aad37fc52"
+    "5dd391c9ca5dd5930ccd001f8b0d2ca768086d4579819759d0a784286267b1d1f79baeeca29753d9"
+    "9818e89b1defe27c2820aadf5f28e9c6172977ef9c693203d0dff5bb58ef12f49cdf9ee47faf108c"
+    "b4296c6ee8301028c9ede8436011d4105121e794ece9e25f4e55bc5d3f1f0941d1fc94dde72dff24"
+    "d527466e1addf265dbc2bdcb8a3acbf1b236c09222373bf02f061ff53dc280df33684e62d02ad748"
+    "7022a2dbf5d2028aef9a96be1a2415fa";
+static const char rsa_sha512[] =
+    "231d8534d1b0e55dfa6a1364420c217aeda62e66b591524205010481c6a0970c667d926027ad01a8"
+    "c3a5c8ba6930f94db5492a3c95c9a320e0aeaf26b42a7690a6a0a3c4e18500516a2667985dd5fc99"
+    "284b1b9443e0afc1092a243e86d287aab3c4951427b8b83dfabab3529c593b95b1d3ad83e1e1a3da"
+    "4617cdec8485f196e03240cc5e4147def91674b760c361dd5eb83ff7a52e235351d0e79f50693c34"
+    "70ca0a402c0ea8dbce906c55daa6b34bed73691236c2d8499842807d3ca3489d8219a4681a755cfa"
+    "d57db46dda87084e7c3849c7747db28bb3f2e5be2d0760cbe711ee48a50a34534e8f5c8141f54b6b"
+    "fb5574b294794d3cf13a1e70af9e0c91";
+
+static void test_rsa_known(void)
+{
+    static const unsigned char m[] = "sample";
+    unsigned char n[256], sig256[257] = { 0 }, sig512[256];
+    struct hive_bearssl_rsa *rsa;
+
+    unhex(n, rsa_n);
+    unhex(sig256 + 1, rsa_sha256);
+    unhex(sig512, rsa_sha512);
+    CHECK(rsa_new(&rsa, "010001", n, sizeof n) == 0);
+    CHECK(_libssh2_rsa_sha2_verify(rsa, 32, sig256 + 1, 256, m, 6) == 0);
+    CHECK(_libssh2_rsa_sha2_verify(rsa, 64, sig512, 256, m, 6) == 0);
+    CHECK(_libssh2_rsa_sha2_verify(rsa, 32, sig256 + 1, 256, m, 5) != 0);
+    CHECK(_libssh2_rsa_sha2_verify(rsa, 64, sig512, 256, m, 5) != 0);
+    CHECK(_libssh2_rsa_sha2_verify(rsa, 64, sig256 + 1, 256, m, 6) != 0);
+    CHECK(_libssh2_rsa_sha2_verify(rsa, 32, sig512, 256, m, 6) != 0);
+    CHECK(_libssh2_rsa_sha2_verify(rsa, 32, sig256, 257, m, 6) != 0);
+    CHECK(_libssh2_rsa_sha2_verify(rsa, 32, sig256 + 2, 255, m, 6) != 0);
+    hive_bearssl_rsa_free(rsa);
+}
+
 static void test_rsa(void)
 {
     unsigned char n[514], sig[513] = { 0 };
@@ -581,6 +628,7 @@ int main(void)
     test_x25519(session);
     test_ed25519();
     test_rsa();
+    test_rsa_known();
     test_no_keys(session);
     test_pool();
     libssh2_session_free(session);

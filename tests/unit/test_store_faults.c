@@ -278,7 +278,7 @@ static void plan(int fail_at, unsigned mask, int rc, bool power_off)
 
 /* --- what is stored --- */
 
-#define ROUNDS 6
+#define ROUNDS 4
 #define PER_ROUND 3 /* submit, start, end */
 #define COMMITS (ROUNDS * PER_ROUND)
 #define JOBS 2 /* in a round */
@@ -527,7 +527,7 @@ static bool live_until_power_fails(const char *dir, int at)
     memset(disk.synced, 0, sizeof disk.synced);
     for (int i = 0; i < MAX_FILES; i++)
         written[i] = synced[i].path ? read_image(synced[i].path) : (struct image){ 0 };
-    for (unsigned variant = 0; variant < 5; variant++) {
+    for (unsigned variant = 0; variant < 4; variant++) {
         free(fresh_dir());
         CHECK(mkdir(dir, 0700) == 0);
         for (int i = 0; i < MAX_FILES; i++) {
