@@ -58,10 +58,11 @@ static bool put_row(void *arg, const struct store_job *row)
     return ++l->count < l->limit;
 }
 
-static int put_queue(struct api_call *c, struct listing *l, uint32_t mask, struct err *err)
+static int put_queue(struct api_call *c, struct listing *l, const struct store_filter *f, struct err *err)
 {
     int64_t *ids = mem_alloc_array((size_t)l->limit, sizeof(*ids));
-    size_t n = head_queue(c->head, mask ? mask : 1u << JOB_QUEUED | 1u << JOB_RUNNING, ids, (size_t)l->limit);
+    uint32_t mask = f->status_mask ? f->status_mask : 1u << JOB_QUEUED | 1u << JOB_RUNNING;
+    size_t n = head_queue(c->head, mask, f->user, ids, (size_t)l->limit);
     int rc = 0;
     for (size_t i = 0; rc >= 0 && i < n; i++)
         rc = head_job_object(c->head, ids[i], NULL, l->w, err);
@@ -118,7 +119,7 @@ void api_jobs(struct api_call *c)
         struct listing l = { c->head, &w, 0, f.limit, 0, f.by_finish };
         open_answer(&w, &b);
         jsonw_arr_open(&w, "jobs");
-        int rc = str_eq(order, "queue") ? put_queue(c, &l, f.status_mask, &err)
+        int rc = str_eq(order, "queue") ? put_queue(c, &l, &f, &err)
                                         : store_job_list(head_store(c->head), &f, put_row, &l, &err);
         jsonw_arr_close(&w);
         char cursor[24];

@@ -101,8 +101,9 @@ void head_job_fields(struct head *h, const struct store_job *row, struct jsonw *
 int head_job_object(struct head *h, int64_t id, const char *key, struct jsonw *w, struct err *err);
 /* Why it waits, long: lines. */
 int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lines, struct err *err);
-/* Ids of running jobs (plain and tasks), then of queued ones in the order they would start; at most max. */
-size_t head_queue(struct head *h, uint32_t status_mask, int64_t *ids, size_t max);
+/* Ids of running jobs (plain and tasks), then of queued ones in the order they would start, then those held or
+ * waiting for something else, by id. `user`: only this one's, or NULL. At most max. */
+size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_t *ids, size_t max);
 /* Writes the node objects into an open array. */
 void head_nodes(struct head *h, struct jsonw *w);
 void head_node_name(struct head *h, const char **name, const char **address);

@@ -244,7 +244,7 @@ int head_job_object(struct head *h, int64_t id, const char *key, struct jsonw *w
 }
 
 struct state {
-    int32_t status, attempts;
+    int32_t status, attempts, exit_code, signal;
     int64_t array_id, task;
     char *reason, *spec;
 };
@@ -254,10 +254,24 @@ static void take_state(void *arg, const struct store_job *row)
     struct state *s = arg;
     s->status = row->status;
     s->attempts = row->attempts;
+    s->exit_code = row->exit_code;
+    s->signal = row->signal;
     s->array_id = row->array_id;
     s->task = row->task;
     s->reason = mem_strdup(row->reason);
     s->spec = mem_strdup(row->spec);
+}
+
+/* How it ended, in words. */
+static void put_end_reason(const struct state *s, struct buf *b)
+{
+    buf_append_str(b, job_status_name((enum job_status)s->status));
+    if (s->reason)
+        buf_printf(b, ": %s", s->reason);
+    else if (s->signal)
+        buf_printf(b, ": ended by signal %d (%s)", s->signal, strsignal(s->signal));
+    else if (s->exit_code >= 0)
+        buf_printf(b, ": exit code %d", s->exit_code);
 }
 
 int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lines, struct err *err)
@@ -270,8 +284,7 @@ int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lin
     if (j)
         live_reason(h, j, reason);
     if (buf_len(reason) == 0)
-        buf_printf(reason, "%s%s%s", job_status_name((enum job_status)s.status), s.reason ? ": " : "",
-                   s.reason ? s.reason : "");
+        put_end_reason(&s, reason);
     if (j && j->waiting == WAIT_SCHED)
         sched_explain(h->sched, &j->entry, ev_now_ns(h->loop), lines);
     else if (j && j->waiting == WAIT_HELD)
@@ -285,28 +298,50 @@ int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lin
 
 /* ---- lists ---- */
 
-size_t head_queue(struct head *h, uint32_t status_mask, int64_t *ids, size_t max)
+static int compare_ids(const void *a, const void *b)
 {
-    size_t n = 0;
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+struct gather {
+    struct head *h;
+    const char *user; /* only this one's, or NULL */
+    int64_t *ids;
+    size_t count, max;
+};
+
+static void gather(struct gather *g, int64_t id)
+{
+    struct head_job *j = map_get(&g->h->jobs, (uint64_t)id);
+    if (g->count < g->max && j && (!g->user || str_eq(sched_user_name(g->h->sched, j->user), g->user)))
+        g->ids[g->count++] = id;
+}
+
+size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_t *ids, size_t max)
+{
+    struct gather g = { h, user, ids, 0, max };
     if (status_mask & 1u << JOB_RUNNING)
         LIST_FOR_EACH(it, &h->runs)
-        {
-            if (n < max)
-                ids[n++] = CONTAINER_OF(it, struct head_run, link)->key.job;
-        }
-    if (!(status_mask & 1u << JOB_QUEUED) || n >= max)
-        return n;
-    struct sched_entry **order = mem_alloc_array(max - n, sizeof(struct sched_entry *));
-    size_t got = sched_order(h->sched, ev_now_ns(h->loop), order, max - n);
+        gather(&g, CONTAINER_OF(it, struct head_run, link)->key.job);
+    if (!(status_mask & 1u << JOB_QUEUED) || g.count >= max)
+        return g.count;
+    size_t want = user ? sched_queued(h->sched) : max - g.count;
+    struct sched_entry **order = mem_alloc_array(want + 1, sizeof(struct sched_entry *));
+    size_t got = sched_order(h->sched, ev_now_ns(h->loop), order, want);
     for (size_t i = 0; i < got; i++)
-        ids[n++] = order[i]->id;
+        gather(&g, order[i]->id);
     free(order);
+    size_t parked = g.count;
     LIST_FOR_EACH(it2, &h->parked)
     {
-        if (n < max)
-            ids[n++] = CONTAINER_OF(it2, struct head_job, wait)->entry.id;
+        if (g.count >= max)
+            break;
+        gather(&g, CONTAINER_OF(it2, struct head_job, wait)->entry.id);
     }
-    return n;
+    if (g.count > parked)
+        qsort(ids + parked, g.count - parked, sizeof(*ids), compare_ids);
+    return g.count;
 }
 
 void head_node_name(struct head *h, const char **name, const char **address)

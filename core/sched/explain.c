@@ -310,7 +310,7 @@ void sched_reason(const struct sched *s, const struct sched_entry *e, int64_t no
     if (n > 0)
         put_before(out, n);
     else
-        buf_append_str(out, "starts next");
+        buf_append_str(out, SCHED_STARTS_NEXT);
 }
 
 /* ---- the long one ---- */

@@ -184,8 +184,10 @@ void sched_reserve(struct sched *s, struct sched_alloc *a);
 /*
  * Why the entry waits, short, for a listing: "needs 8 threads, 3 free on big", "3 jobs before it",
  * "array limit of 8 reached", "node big is drained", "room is kept for job 17". Appends nothing for
- * an entry that isn't queued. Right after sched_next() said false.
+ * an entry that isn't queued. Right after sched_next() said false; SCHED_STARTS_NEXT when nothing
+ * is in its way.
  */
+#define SCHED_STARTS_NEXT "starts next"
 void sched_reason(const struct sched *s, const struct sched_entry *e, int64_t now_ns,
                   struct buf *out);
 /* The same at length: place in the order, who is before it and why, and one line per node ("big:
