@@ -59,7 +59,7 @@ static void on_watch(struct ev_io *io, unsigned ready)
         CHECK(read(io->fd, &c, 1) >= 0);
     if (w->victim) {
         ev_io_remove(&w->victim->io);
-        memset(w->victim, 0xee, sizeof(*w->victim));
+        memset(w->victim, 0xff, sizeof(*w->victim));
         w->victim = NULL;
     }
 }

@@ -117,7 +117,8 @@ TEST(requests_on_one_connection)
         { "GET /x?y=1 HTTP/1.1\r\nHost: localhost\r\n\r\n", OK_HI, THEN_STAY },
         { "Idempotency-Key: k1\r\nX-Other: 2\r\nContent-Type: application/json\r\n"
           "Content-Length: 4\r\n\r\n{\"\"}",
-          "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+          "HTTP/1.1 201 Created\r\nTransfer-Encoding: "
+          "chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
           THEN_STAY },
         { "DELETE /j HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
           "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", THEN_STAY },
@@ -141,11 +142,9 @@ TEST(requests_on_one_connection)
     CHECK_INT(http_client_call(c, &del, 100, &b, &err), 204);
     struct http_client_request head = { .method = "HEAD", .path = "/x" };
     CHECK_INT(http_client_call(c, &head, 100, &b, &err), 200);
-    struct http_client_request last = { .method = "PUT",
-                                        .path = "/j",
-                                        .body = "",
-                                        .content_type = "text/plain",
-                                        .last = true };
+    struct http_client_request last = {
+        .method = "PUT", .path = "/j", .body = "", .content_type = "text/plain", .last = true
+    };
     buf_clear(&b);
     CHECK_INT(http_client_call(c, &last, 100, &b, &err), 422);
     CHECK_STR(buf_data(&b), "to the end");
@@ -158,7 +157,8 @@ TEST(a_connection_closed_in_between_is_opened_anew)
 {
     static const struct line lines[] = {
         { "GET", OK_HI, THEN_CLOSE },
-        { "GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", THEN_CLOSE },
+        { "GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+          THEN_CLOSE },
         { "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi unasked", THEN_CLOSE },
         { "GET", OK_HI, THEN_STAY },
     };
@@ -226,7 +226,8 @@ TEST(answers_that_fail)
 TEST(an_early_answer_to_a_large_body_is_seen)
 {
     static const struct line lines[] = {
-        { NULL, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
+        { NULL,
+          "HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno",
           THEN_HANG },
     };
     enum { SIZE = 30000000 };
@@ -236,7 +237,9 @@ TEST(an_early_answer_to_a_large_body_is_seen)
     char *body = mem_alloc(SIZE);
 
     struct http_client *c = start(&s, lines, ARRAY_LEN(lines));
-    struct http_client_request r = { .method = "POST", .path = "/", .body = body, .body_len = SIZE };
+    struct http_client_request r = {
+        .method = "POST", .path = "/", .body = body, .body_len = SIZE
+    };
     CHECK_INT(http_client_call(c, &r, 100, &b, &err), 413);
     CHECK_STR(buf_data(&b), "no");
     buf_fini(&b);
@@ -403,7 +406,8 @@ TEST(client_and_server)
             serve(fd, tcp ? HTTP_TCP : HTTP_UNIX);
         close(fd);
         char *to = tcp ? mem_printf("127.0.0.1:%u", a.port) : mem_strdup(path);
-        struct http_client *c = tcp ? http_client_open_tcp(to, &err) : http_client_open_unix(to, &err);
+        struct http_client *c =
+            tcp ? http_client_open_tcp(to, &err) : http_client_open_unix(to, &err);
         CHECK(c);
         for (int i = 0; i < 50; i++) {
             struct buf b = BUF_INIT;

@@ -36,7 +36,10 @@ struct world {
     struct http_request *held[HELD_MAX]; /* waiting for an answer */
     size_t held_count;
     int handled, gone, drained, warnings;
-    bool answer_in_hook, in_hook;
+    bool answer_in_hook;
+    bool no_calls; /* in the before-sleep phase and outside turns the server calls nobody */
+    struct http_request *write_in_hook;
+    int close_in_hook; /* a descriptor, or 0 */
     struct ev_hook hook;
     size_t stream_left; /* bytes /stream has to write yet */
     size_t stream_peak;
@@ -85,7 +88,7 @@ static void forget(struct http_request *req)
 static void on_gone(struct http_request *req, void *data)
 {
     CHECK(data == &w && http_request_data(req) == &w);
-    CHECK(!w.in_hook);
+    CHECK(!w.no_calls);
     w.gone++;
     forget(req);
 }
@@ -96,7 +99,8 @@ static void produce(struct http_request *req)
 
     memset(block, 'x', sizeof(block));
     while (w.stream_left > 0 || w.stream_forever) {
-        size_t n = w.stream_left < sizeof(block) && !w.stream_forever ? w.stream_left : sizeof(block);
+        size_t n =
+            w.stream_left < sizeof(block) && !w.stream_forever ? w.stream_left : sizeof(block);
         w.stream_left -= w.stream_forever ? 0 : n;
         if (!http_stream_write(req, block, n))
             return;
@@ -107,7 +111,7 @@ static void produce(struct http_request *req)
 static void on_drained(struct http_request *req, void *data)
 {
     CHECK(data == &w);
-    CHECK(!w.in_hook);
+    CHECK(!w.no_calls);
     w.drained++;
     produce(req);
 }
@@ -116,7 +120,7 @@ static bool on_check(struct http_request *req, void *arg)
 {
     const struct http_message *m = http_request_message(req);
 
-    CHECK(arg == &w && !w.in_hook);
+    CHECK(arg == &w && !w.no_calls);
     if (str_starts(m->path, "/refuse")) {
         reply_text(req, 403, "no");
         return false;
@@ -133,7 +137,7 @@ static void on_handle(struct http_request *req, void *arg)
     const struct http_message *m = http_request_message(req);
     size_t len;
 
-    CHECK(arg == &w && !w.in_hook);
+    CHECK(arg == &w && !w.no_calls);
     w.handled++;
     const char *body = http_request_body(req, &len);
     CHECK(body[len] == '\0');
@@ -169,12 +173,17 @@ static void on_handle(struct http_request *req, void *arg)
 static void on_before_sleep(struct ev_hook *h)
 {
     (void)h;
-    w.in_hook = true;
+    w.no_calls = true; /* the server's own hook comes after this one */
     for (size_t i = 0; w.answer_in_hook && i < w.held_count; i++)
         reply_text(w.held[i], 200, "held");
     if (w.answer_in_hook)
         w.held_count = 0;
-    w.in_hook = false;
+    if (w.close_in_hook)
+        close(w.close_in_hook);
+    if (w.write_in_hook)
+        http_stream_write(w.write_in_hook, "x", 1);
+    w.close_in_hook = 0;
+    w.write_in_hook = NULL;
 }
 
 /* --- the fixture --- */
@@ -205,6 +214,7 @@ static void setup(void)
 
 static void teardown(void)
 {
+    w.no_calls = false;
     http_server_destroy(w.server);
     ev_hook_remove(&w.hook);
     ev_loop_destroy(w.loop);
@@ -214,6 +224,7 @@ static void teardown(void)
 
 static void turn(void)
 {
+    w.no_calls = false;
     CHECK_OK(ev_turn(w.loop, NS_PER_MS, &w.err), &w.err);
 }
 
@@ -318,8 +329,8 @@ TEST(one_request_and_close)
 {
     setup();
     for (int tcp = 0; tcp < 2; tcp++) {
-        struct peer p = talk(tcp ? dial_tcp() : dial(), "POST /echo HTTP/1.1\r\n" ONCE
-                                                        "Content-Length: 5\r\n\r\nhello");
+        struct peer p = talk(tcp ? dial_tcp() : dial(),
+                             "POST /echo HTTP/1.1\r\n" ONCE "Content-Length: 5\r\n\r\nhello");
         CHECK_STR(buf_data(&p.got), "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                                     "Content-Type: application/octet-stream\r\n"
                                     "Content-Length: 5\r\nConnection: close\r\n\r\nhello");
@@ -556,6 +567,7 @@ TEST(refused_by_check)
     put(&p, "POST /refuse HTTP/1.1\r\n" HOST "Content-Length: 50\r\n\r\n");
     put(&p, "GET /headers HTTP/1.1\r\n" HOST "\r\n");
     AWAIT(receive(&p));
+    CHECK(!p.reset);
     CHECK(has(&p, "403 Forbidden") && has(&p, "Connection: close"));
     CHECK_INT(w.handled, 1);
     hang_up(&p);
@@ -585,6 +597,7 @@ TEST(too_large_is_said_before_and_while_the_body_comes)
         }
         AWAIT(receive(&p));
         CHECK(!p.reset);
+        put(&p, "the client may still be sending"); /* and must not be told off for it */
         CHECK(str_starts(buf_data(&p.got), "HTTP/1.1 413 Content Too Large\r\n"));
         CHECK(str_ends(buf_data(&p.got),
                        "\r\nConnection: close\r\n\r\n"
@@ -642,8 +655,9 @@ TEST(malformed_requests_get_a_clear_answer)
 TEST(good_requests_before_a_bad_one_are_answered)
 {
     setup();
-    struct peer p = talk(dial(), "GET /headers HTTP/1.1\r\n" HOST "\r\nGET /headers HTTP/1.1\r\n" HOST
-                                 "\r\nrubbish\r\n\r\nGET /headers HTTP/1.1\r\n" HOST "\r\n");
+    struct peer p =
+        talk(dial(), "GET /headers HTTP/1.1\r\n" HOST "\r\nGET /headers HTTP/1.1\r\n" HOST
+                     "\r\nrubbish\r\n\r\nGET /headers HTTP/1.1\r\n" HOST "\r\n");
     CHECK_INT(count(&p, "200 OK"), 2);
     CHECK_INT(count(&p, "400 Bad Request"), 1);
     CHECK_INT(w.handled, 2);
@@ -982,8 +996,8 @@ TEST(stream_to_http_1_0_ends_with_the_connection)
     w.stream_left = 100000;
     struct peer p = talk(dial(), "GET /stream HTTP/1.0\r\n\r\n");
     CHECK(has(&p, "Connection: close\r\n\r\nxxxx") && !has(&p, "chunked"));
-    CHECK_INT(buf_len(&p.got) - (size_t)(strstr(buf_data(&p.got), "\r\n\r\n") + 4 -
-                                         buf_data(&p.got)),
+    CHECK_INT(buf_len(&p.got) -
+                  (size_t)(strstr(buf_data(&p.got), "\r\n\r\n") + 4 - buf_data(&p.got)),
               100000);
     hang_up(&p);
     teardown();
@@ -1042,7 +1056,53 @@ TEST(stream_whose_client_leaves)
     teardown();
 }
 
+TEST(stream_that_breaks_in_the_before_sleep_phase)
+{
+    setup();
+    struct peer p = { .fd = dial() };
+    put(&p, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+    AWAIT(w.held_count == 1);
+    http_stream_begin(w.held[0], 200, "text/plain", NULL);
+    turn();
+    w.close_in_hook = p.fd;
+    w.write_in_hook = w.held[0];
+    turn();
+    CHECK_INT(w.gone, 0); /* not yet: on_gone would see that it may not be called */
+    turn();
+    CHECK_INT(w.gone, 1);
+    CHECK_INT(http_server_connections(w.server), 0);
+    buf_fini(&p.got);
+    teardown();
+}
+
 /* --- limits of the machine --- */
+
+TEST(waiting_costs_no_turns)
+{
+    setup();
+    /* Nothing to be done about what these three have sent. */
+    struct peer p[3];
+    for (int i = 0; i < 3; i++) {
+        p[i] = (struct peer){ .fd = i ? dial() : dial_tcp() };
+        put(&p[i],
+            i == 2 ? "GET /stream HTTP/1.1\r\n" HOST "\r\n" : "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+    }
+    w.stream_forever = true;
+    AWAIT(w.handled == 3);
+    for (int i = 0; i < 3; i++) {
+        put(&p[i], "GET /next HTTP/1.1\r\n" HOST "\r\n");
+        CHECK(i > 0 || shutdown(p[i].fd, SHUT_WR) == 0);
+    }
+    for (int i = 0; i < 10; i++)
+        turn();
+    w.no_calls = false;
+    int64_t before = clock_mono_ns(&clock_system);
+    CHECK_OK(ev_turn(w.loop, 100 * NS_PER_MS, &w.err), &w.err);
+    CHECK(clock_mono_ns(&clock_system) - before >= 100 * NS_PER_MS);
+    for (int i = 0; i < 3; i++)
+        hang_up(&p[i]);
+    teardown();
+}
 
 TEST(no_free_descriptors)
 {
@@ -1113,6 +1173,9 @@ TEST(more_connections_than_allowed)
     lim.rlim_cur = 2 * N + 100;
     CHECK(setrlimit(RLIMIT_NOFILE, &lim) == 0);
     setup();
+    struct peer idle = { .fd = dial() };
+    put(&idle, "GET /headers HTTP/1.1\r\n" HOST "\r\n");
+    AWAIT(has(&idle, "200 OK"));
     /* All over TCP and busy: some of the room is not theirs. */
     size_t most = LIMIT_HTTP_CONNECTIONS - LIMIT_HTTP_CONNECTIONS / 8;
     for (int i = 0; i < N; i++) {
@@ -1122,9 +1185,11 @@ TEST(more_connections_than_allowed)
     }
     for (int i = 0; i < 10; i++)
         turn();
-    CHECK_INT(http_server_connections(w.server), most);
+    CHECK_INT(http_server_connections(w.server), most + 1);
     CHECK_INT(w.held_count, most);
     CHECK_INT(w.warnings, 1);
+    CHECK(!receive(&idle));
+    hang_up(&idle);
     struct peer local = talk(dial(), "GET /headers HTTP/1.1\r\n" ONCE "\r\n");
     CHECK(has(&local, "200 OK"));
     hang_up(&local);
@@ -1271,6 +1336,7 @@ TEST(destroy_tells_who_is_waiting)
     put(&b, "GET /stream HTTP/1.1\r\n" HOST "\r\n");
     put(&c, "GET /hold HTT");
     AWAIT(w.handled == 2);
+    w.no_calls = false;
     http_server_destroy(w.server);
     w.server = NULL;
     CHECK_INT(w.gone, 2);
