@@ -97,7 +97,7 @@ vendor_inputs = vendor/deps.lock vendor/build vendor/lib.sh $(filter-out %.md,$(
 define vendor_rule
 build/vendor/$1/$2/.stamp: build/vendor/$1/$2/.checked
 	@:
-build/vendor/$1/$2/.checked: $(vendor_inputs) $3
+build/vendor/$1/$2/.checked: $(call vendor_inputs,$2) $3
 	$$QBUILD=build/vendor $4 vendor/build $1 $2
 	@touch $$@
 endef

@@ -26,11 +26,11 @@ static void print_text(yyjson_val *root)
     const char *reason = view_str(root, "reason");
     job_view_read(&v, yyjson_obj_get(root, "job"));
     buf_printf(&b, "job %s: ", v.id);
-    str_append_safe(&b, v.status_text, SIZE_MAX);
-    if (reason[0] && !str_eq(reason, v.status_text)) {
-        buf_append_str(&b, ": ");
-        str_append_safe(&b, reason, SIZE_MAX);
+    if (!str_starts(reason, v.status_text)) { /* of an ended job it begins with the status */
+        str_append_safe(&b, v.status_text, SIZE_MAX);
+        buf_append_str(&b, reason[0] ? ": " : "");
     }
+    str_append_safe(&b, reason, SIZE_MAX);
     buf_append_char(&b, '\n');
     yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(root, "lines"));
     for (yyjson_val *line; (line = yyjson_arr_iter_next(&it)) != NULL;) {

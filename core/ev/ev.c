@@ -16,8 +16,8 @@
  * what the hooks do at its end. */
 #define EV_BATCH 256
 
-/* The clock goes on during suspend, epoll_wait's time-out doesn't: never sleep longer than this while
- * a timer is armed, so that after a resume leases end about when they should. */
+/* The clock goes on during suspend, epoll_wait's time-out doesn't: never sleep longer than this
+ * while a timer is armed, so that after a resume leases end about when they should. */
 #define EV_MAX_SLEEP_NS (5 * NS_PER_S)
 
 struct ev_heap_slot {

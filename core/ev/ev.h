@@ -10,9 +10,9 @@
  *
  * Handlers may add and remove any watch, timer or hook, their own included; a removed one is never
  * called again, even if its event was already fetched, so its memory may be freed at once. The
- * structs are embedded in the caller's own and owned by the caller. They must be zeroed before first
- * use, except for the fields the caller sets: those above `loop`. What a handler must not do is call
- * ev_turn() or ev_run() itself.
+ * structs are embedded in the caller's own and owned by the caller. They must be zeroed before
+ * first use, except for the fields the caller sets: those above `loop`. What a handler must not do
+ * is call ev_turn() or ev_run() itself.
  */
 #ifndef HIVE_EV_EV_H
 #define HIVE_EV_EV_H
@@ -58,8 +58,8 @@ struct ev_io {
     struct ev_loop *loop; /* set while added */
 };
 
-/* Starts watching io->fd for io->events (may be 0: only hang-up). ERR_UNAVAILABLE when the kernel has
- * no room; ERR_INVALID for what can't be watched (a regular file, an fd watched already). */
+/* Starts watching io->fd for io->events (may be 0: only hang-up). ERR_UNAVAILABLE when the kernel
+ * has no room; ERR_INVALID for what can't be watched (a regular file, an fd watched already). */
 int ev_io_add(struct ev_loop *loop, struct ev_io *io, struct err *err);
 /* Changes what is watched; no system call if nothing changes. When not added, only stores it. */
 void ev_io_change(struct ev_io *io, unsigned events);
@@ -74,8 +74,8 @@ struct ev_timer {
 };
 
 /* (Re)arms, one shot. Timers fire in the order of their times, those of the same time in the order
- * they were armed. A time in the past, or a timer armed by a timer's handler, fires in the next turn
- * at the earliest. After the machine was suspended a timer may be up to 5 s late. */
+ * they were armed. A time in the past, or a timer armed by a timer's handler, fires in the next
+ * turn at the earliest. After the machine was suspended a timer may be up to 5 s late. */
 void ev_timer_set(struct ev_loop *loop, struct ev_timer *t, int64_t due_ns);
 /* The same, counted from ev_now_ns(). */
 void ev_timer_set_after(struct ev_loop *loop, struct ev_timer *t, int64_t delay_ns);
@@ -92,8 +92,8 @@ struct ev_signal {
 /* Blocks the signal for the process and delivers it to fn through the loop; several that arrive
  * before the loop looks are one call. Children must reset their mask (the spawner does). */
 int ev_signal_add(struct ev_loop *loop, struct ev_signal *s, struct err *err);
-/* Harmless when not added. The signal stays blocked: one that is pending must not kill a daemon that
- * is just ending in good order. */
+/* Harmless when not added. The signal stays blocked: one that is pending must not kill a daemon
+ * that is just ending in good order. */
 void ev_signal_remove(struct ev_signal *s);
 
 struct ev_hook {
@@ -102,9 +102,9 @@ struct ev_hook {
     struct ev_loop *loop; /* set while added */
 };
 
-/* Called at the end of every turn, in the order they were added; one that is added by a hook is called
- * in the same turn. When a hook leaves a timer that is due, or calls ev_again(), the next turn doesn't
- * sleep. */
+/* Called at the end of every turn, in the order they were added; one that is added by a hook is
+ * called in the same turn. When a hook leaves a timer that is due, or calls ev_again(), the next
+ * turn doesn't sleep. */
 void ev_hook_add(struct ev_loop *loop, struct ev_hook *h);
 void ev_hook_remove(struct ev_hook *h); /* harmless when not added */
 /* The next turn doesn't wait: there is more to do. */

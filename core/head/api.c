@@ -83,8 +83,8 @@ int64_t api_job_id(struct api_call *c)
         if (c->task < 0)
             err_set(&err, ERR_NOT_FOUND, "there is no job %lld", (long long)c->job);
         else
-            err_set(&err, ERR_NOT_FOUND, "there is no job %lld_%lld, or it has not started yet", (long long)c->job,
-                    (long long)c->task);
+            err_set(&err, ERR_NOT_FOUND, "there is no job %lld_%lld, or it has not started yet",
+                    (long long)c->job, (long long)c->task);
         err_hint(&err, "list the jobs with: hive status jobs");
     }
     api_reply_error(c->req, &err);
@@ -128,7 +128,10 @@ static void reply_no_route(struct http_request *req, const char *path, const cha
     if (allow) {
         struct buf b = BUF_INIT;
         http_reply_header(req, "Allow", allow);
-        buf_printf(&b, "{\"api\":1,\"error\":{\"kind\":\"invalid\",\"message\":\"this path takes %s\",\"hint\":null}}", allow);
+        buf_printf(&b,
+                   "{\"api\":1,\"error\":{\"kind\":\"invalid\",\"message\":\"this path takes "
+                   "%s\",\"hint\":null}}",
+                   allow);
         api_reply(req, 405, &b);
         return;
     }
@@ -140,7 +143,9 @@ static void reply_no_route(struct http_request *req, const char *path, const cha
 static void on_request(struct http_request *req, void *arg)
 {
     struct api *a = arg;
-    struct api_call c = { .api = a, .head = a->head, .req = req, .msg = http_request_message(req), .task = -1 };
+    struct api_call c = {
+        .api = a, .head = a->head, .req = req, .msg = http_request_message(req), .task = -1
+    };
     const char *method = str_eq(c.msg->method, "HEAD") ? "GET" : c.msg->method;
     const char *allow = NULL;
     struct err err = ERR_INIT;
@@ -179,7 +184,8 @@ static bool on_check(struct http_request *req, void *arg)
     return api_guard(arg, req);
 }
 
-struct api *api_create(struct ev_loop *loop, const struct log *log, const struct conf *conf, struct err *err)
+struct api *api_create(struct ev_loop *loop, const struct log *log, const struct conf *conf,
+                       struct err *err)
 {
     struct api *a = mem_alloc(sizeof(*a));
     struct http_server_hooks hooks = { .check = on_check, .handle = on_request, .arg = a };

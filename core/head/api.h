@@ -19,7 +19,8 @@ struct ev_loop;
 struct head;
 struct log;
 
-struct api *api_create(struct ev_loop *loop, const struct log *log, const struct conf *conf, struct err *err);
+struct api *api_create(struct ev_loop *loop, const struct log *log, const struct conf *conf,
+                       struct err *err);
 void api_destroy(struct api *a);
 /* The head may come after the listeners: until then every request is answered 503. */
 void api_set_head(struct api *a, struct head *h);

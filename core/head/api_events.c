@@ -48,7 +48,8 @@ static void on_drained(struct http_request *req, void *data)
     (void)req;
     wt->blocked = false;
     if (wt->missed) {
-        int n = snprintf(text, sizeof(text), "event: missed\ndata: {\"api\":1,\"missed\":%" PRId64 "}\n\n", wt->missed);
+        int n = snprintf(text, sizeof(text),
+                         "event: missed\ndata: {\"api\":1,\"missed\":%" PRId64 "}\n\n", wt->missed);
         wt->missed = 0;
         send_text(wt, text, (size_t)n);
     }
@@ -68,8 +69,7 @@ static void append_job(struct api *a, int64_t job, struct buf *b)
 void api_events_changed(struct api *a, int64_t job, bool final)
 {
     struct buf b = BUF_INIT;
-    LIST_FOR_EACH_SAFE(it, &a->watchers)
-    {
+    LIST_FOR_EACH_SAFE(it, &a->watchers) {
         struct api_watch *wt = CONTAINER_OF(it, struct api_watch, link);
         if (wt->id && wt->id != job)
             continue;
@@ -88,8 +88,7 @@ void api_events_changed(struct api *a, int64_t job, bool final)
 void api_events_tick(struct ev_timer *t)
 {
     struct api *a = CONTAINER_OF(t, struct api, tick);
-    LIST_FOR_EACH_SAFE(it, &a->watchers)
-    {
+    LIST_FOR_EACH_SAFE(it, &a->watchers) {
         struct api_watch *wt = CONTAINER_OF(it, struct api_watch, link);
         if (!wt->blocked)
             send_text(wt, ": alive\n\n", 9);

@@ -66,7 +66,8 @@ static bool origin_allowed(const char *origin, const char *host)
     return sep && str_starts(origin, "http") && str_eq_nocase(sep + 3, host);
 }
 
-static int check_browser(const struct api *a, const struct http_message *m, bool tcp, struct err *err)
+static int check_browser(const struct api *a, const struct http_message *m, bool tcp,
+                         struct err *err)
 {
     const char *host = http_message_field(m, "host");
     const char *origin = http_message_field(m, "origin");
@@ -76,9 +77,8 @@ static int check_browser(const struct api *a, const struct http_message *m, bool
         err_set(err, ERR_DENIED, "the Host '%s' is not a name of this daemon", host ? host : "");
         return err_hint(err, "use localhost, or add the name to daemon.hosts");
     }
-    if (!origin_allowed(origin, host ? host : "")
-        || http_message_field_count(m, "origin") > 1
-        || (site && (str_eq_nocase(site, "cross-site") || str_eq_nocase(site, "same-site"))))
+    if (!origin_allowed(origin, host ? host : "") || http_message_field_count(m, "origin") > 1 ||
+        (site && (str_eq_nocase(site, "cross-site") || str_eq_nocase(site, "same-site"))))
         return err_set(err, ERR_DENIED, "requests from pages of other sites are refused");
     return 0;
 }
@@ -94,7 +94,8 @@ static int check_user(struct http_request *req, bool tcp, struct err *err)
 
 static bool is_json(const char *type)
 {
-    return type && strncasecmp(type, "application/json", 16) == 0 && (type[16] == '\0' || type[16] == ';' || type[16] == ' ');
+    return type && strncasecmp(type, "application/json", 16) == 0 &&
+           (type[16] == '\0' || type[16] == ';' || type[16] == ' ');
 }
 
 bool api_guard(struct api *a, struct http_request *req)
@@ -110,7 +111,8 @@ bool api_guard(struct api *a, struct http_request *req)
     bool has_body = m->chunked || m->content_length > 0;
     if (has_body && !is_json(http_message_field(m, "content-type"))) {
         struct buf b = BUF_INIT;
-        buf_append_str(&b, "{\"api\":1,\"error\":{\"kind\":\"invalid\",\"message\":\"a request body must be JSON\","
+        buf_append_str(&b, "{\"api\":1,\"error\":{\"kind\":\"invalid\",\"message\":\"a request "
+                           "body must be JSON\","
                            "\"hint\":\"send the header Content-Type: application/json\"}}\n");
         api_reply(req, 415, &b);
         return false;

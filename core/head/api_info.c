@@ -2,8 +2,8 @@
 /* Nodes, health, version, the API's own description, and the Go workload manager's status pages. */
 #include "head/api_priv.h"
 
-#include "base/clock.h"
 #include "assets.h"
+#include "base/clock.h"
 #include "version.h"
 
 void api_nodes(struct api_call *c)
@@ -21,7 +21,8 @@ void api_nodes(struct api_call *c)
 }
 
 /* One node as the Go manager describes it. */
-static void put_go_node(struct api_call *c, const struct head_totals *t, const char *key, struct jsonw *w)
+static void put_go_node(struct api_call *c, const struct head_totals *t, const char *key,
+                        struct jsonw *w)
 {
     const char *name, *address;
     head_node_name(c->head, &name, &address);
@@ -29,7 +30,8 @@ static void put_go_node(struct api_call *c, const struct head_totals *t, const c
     jsonw_str(w, "address", address);
     jsonw_int(w, "max_threads", t->threads_total);
     jsonw_int(w, "used_threads", t->threads_used);
-    jsonw_int(w, "available_threads", t->threads_total > t->threads_used ? t->threads_total - t->threads_used : 0);
+    jsonw_int(w, "available_threads",
+              t->threads_total > t->threads_used ? t->threads_total - t->threads_used : 0);
     jsonw_int(w, "queued_jobs", t->queued);
     jsonw_int(w, "running_jobs", t->running);
     jsonw_int(w, "completed_jobs", t->finished);

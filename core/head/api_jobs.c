@@ -21,8 +21,8 @@ static void open_answer(struct jsonw *w, struct buf *b)
 
 static int parse_statuses(const char *text, uint32_t *mask, struct err *err)
 {
-    static const char *const words[] = { "queued", "running", "succeeded", "failed", "cancelled",
-                                         "timeout", "oom", "lost", NULL };
+    static const char *const words[] = { "queued",  "running", "succeeded", "failed", "cancelled",
+                                         "timeout", "oom",     "lost",      NULL };
     for (const char *p = text; *p;) {
         char word[24];
         size_t n = strcspn(p, ",");
@@ -32,7 +32,8 @@ static int parse_statuses(const char *text, uint32_t *mask, struct err *err)
             const char *near = str_did_you_mean(word, words);
             err_set(err, ERR_INVALID, "status: there is no status '%s'", word);
             return near ? err_hint(err, "did you mean '%s'?", near)
-                        : err_hint(err, "one of queued, running, succeeded, failed, cancelled, timeout, oom, lost");
+                        : err_hint(err, "one of queued, running, succeeded, failed, cancelled, "
+                                        "timeout, oom, lost");
         }
         *mask |= 1u << s;
         p += n + (p[n] == ',');
@@ -44,8 +45,6 @@ struct listing {
     struct head *head;
     struct jsonw *w;
     int64_t count, limit;
-    int64_t cursor;
-    bool by_finish;
 };
 
 static bool put_row(void *arg, const struct store_job *row)
@@ -54,11 +53,11 @@ static bool put_row(void *arg, const struct store_job *row)
     jsonw_obj_open(l->w, NULL);
     head_job_fields(l->head, row, l->w);
     jsonw_obj_close(l->w);
-    l->cursor = l->by_finish ? row->finished_ns : row->id;
     return ++l->count < l->limit;
 }
 
-static int put_queue(struct api_call *c, struct listing *l, const struct store_filter *f, struct err *err)
+static int put_queue(struct api_call *c, struct listing *l, const struct store_filter *f,
+                     struct err *err)
 {
     int64_t *ids = mem_alloc_array((size_t)l->limit, sizeof(*ids));
     uint32_t mask = f->status_mask ? f->status_mask : 1u << JOB_QUEUED | 1u << JOB_RUNNING;
@@ -81,7 +80,41 @@ static void put_counts(struct api_call *c, struct jsonw *w)
     jsonw_obj_close(w);
 }
 
+/* The cursor of a page: the id of the job before it; by end its end as well: "END-ID". */
+static int read_cursor(struct api_call *c, struct store_filter *f)
+{
+    struct err err = ERR_INIT;
+    char *text = api_query_str(c, "before");
+    char *dash = text && f->by_finish ? strchr(text, '-') : NULL;
+    int rc = 0;
+    if (dash)
+        *dash = '\0';
+    if (text && f->by_finish && !dash)
+        rc = err_set(&err, ERR_INVALID, "before: expected the \"next\" of a page in this order");
+    if (rc == 0 && dash)
+        rc = str_to_int(text, 1, INT64_MAX, "before", &f->before_finished_ns, &err);
+    if (rc == 0 && text)
+        rc = str_to_int(dash ? dash + 1 : text, 1, INT64_MAX, "before", &f->before_id, &err);
+    free(text);
+    if (rc != 0)
+        api_reply_error(c->req, &err);
+    return rc;
+}
+
+static void put_cursor(struct jsonw *w, const struct store_filter *f, const struct store_resume *r)
+{
+    char text[48];
+    if (f->by_finish)
+        snprintf(text, sizeof(text), "%" PRId64 "-%" PRId64, r->finished_ns, r->id);
+    else
+        snprintf(text, sizeof(text), "%" PRId64, r->id);
+    jsonw_str(w, "next", r->id ? text : NULL);
+}
+
 /* Reads the filter from the query. -1 when it has answered. */
+/* Jobs that one page of a search looks at; the next page goes on behind them. */
+#define SEARCH_SCAN 100000
+
 static int read_filter(struct api_call *c, struct store_filter *f, char **order)
 {
     struct err err = ERR_INIT;
@@ -90,7 +123,8 @@ static int read_filter(struct api_call *c, struct store_filter *f, char **order)
     int rc = status ? parse_statuses(status, &f->status_mask, &err) : 0;
     free(status);
     *order = api_query_str(c, "order");
-    if (rc == 0 && *order && !str_eq(*order, "id") && !str_eq(*order, "queue") && !str_eq(*order, "finished"))
+    if (rc == 0 && *order && !str_eq(*order, "id") && !str_eq(*order, "queue") &&
+        !str_eq(*order, "finished"))
         rc = err_set(&err, ERR_INVALID, "order: expected id, queue or finished");
     if (rc != 0) {
         api_reply_error(c->req, &err);
@@ -99,9 +133,9 @@ static int read_filter(struct api_call *c, struct store_filter *f, char **order)
     f->by_finish = str_eq(*order, "finished");
     f->user = api_query_str(c, "user");
     f->name_like = api_query_str(c, "q");
-    if (api_query_int(c, "limit", 1, LIMIT_PAGE_JOBS, &f->limit) < 0
-        || api_query_int(c, "before", 1, INT64_MAX, &f->before_id) < 0
-        || api_query_int(c, "array", 1, INT64_MAX, &f->array_id) < 0)
+    f->max_scan = f->name_like ? SEARCH_SCAN : 0;
+    if (api_query_int(c, "limit", 1, LIMIT_PAGE_JOBS, &f->limit) < 0 || read_cursor(c, f) != 0 ||
+        api_query_int(c, "array", 1, INT64_MAX, &f->array_id) < 0)
         return -1;
     f->with_tasks = f->array_id != 0;
     return 0;
@@ -116,15 +150,16 @@ void api_jobs(struct api_call *c)
     char *order = NULL;
 
     if (read_filter(c, &f, &order) == 0) {
-        struct listing l = { c->head, &w, 0, f.limit, 0, f.by_finish };
+        struct store_resume resume = { 0 };
+        struct listing l = { c->head, &w, 0, f.limit };
+        f.resume = &resume;
         open_answer(&w, &b);
         jsonw_arr_open(&w, "jobs");
-        int rc = str_eq(order, "queue") ? put_queue(c, &l, &f, &err)
-                                        : store_job_list(head_store(c->head), &f, put_row, &l, &err);
+        int rc = str_eq(order, "queue")
+                     ? put_queue(c, &l, &f, &err)
+                     : store_job_list(head_store(c->head), &f, put_row, &l, &err);
         jsonw_arr_close(&w);
-        char cursor[24];
-        snprintf(cursor, sizeof(cursor), "%" PRId64, l.cursor);
-        jsonw_str(&w, "next", l.count >= l.limit ? cursor : NULL);
+        put_cursor(&w, &f, &resume);
         put_counts(c, &w);
         jsonw_obj_close(&w);
         if (rc == 0) {
@@ -210,8 +245,7 @@ static void on_wait_gone(struct http_request *req, void *data)
 
 void api_waits_changed(struct api *a, int64_t job)
 {
-    LIST_FOR_EACH_SAFE(it, &a->waits)
-    {
+    LIST_FOR_EACH_SAFE(it, &a->waits) {
         struct api_wait *wt = CONTAINER_OF(it, struct api_wait, link);
         if (wt->id == job)
             wait_answer(wt);
@@ -256,7 +290,8 @@ static bool put_attempt(void *arg, const struct store_attempt *a)
     jsonw_obj_open(w, NULL);
     jsonw_int(w, "number", a->number);
     jsonw_str(w, "node", a->node);
-    jsonw_str(w, "outcome", a->outcome < 0 ? NULL : attempt_outcome_name((enum attempt_outcome)a->outcome));
+    jsonw_str(w, "outcome",
+              a->outcome < 0 ? NULL : attempt_outcome_name((enum attempt_outcome)a->outcome));
     if (a->exit_code < 0)
         jsonw_null(w, "exit_code");
     else
@@ -389,8 +424,8 @@ static void change(struct api_call *c, enum head_change what)
     ch->api = c->api;
     ch->job = c->job;
     ch->task = c->task;
-    if (read_grace(c, &grace_ns, &err) != 0
-        || head_change(c->head, what, c->job, c->task, grace_ns, &ch->op, &err) != 0) {
+    if (read_grace(c, &grace_ns, &err) != 0 ||
+        head_change(c->head, what, c->job, c->task, grace_ns, &ch->op, &err) != 0) {
         free(ch);
         api_reply_error(c->req, &err);
         return;

@@ -85,7 +85,8 @@ static void follow_open(struct api_follow *f, const struct head_output *o)
     if (f->fd >= 0 && fstat(f->fd, &old) == 0) {
         close(f->fd);
         if (old.st_dev != st.st_dev || old.st_ino != st.st_ino)
-            f->offset = 0; /* another file; a path the job names itself is the same for all attempts */
+            f->offset =
+                0; /* another file; a path the job names itself is the same for all attempts */
     }
     f->fd = fd;
     f->current = o->attempt;
@@ -163,8 +164,7 @@ static void on_follow_gone(struct http_request *req, void *data)
 
 void api_logs_changed(struct api *a, int64_t job)
 {
-    LIST_FOR_EACH(it, &a->followers)
-    {
+    LIST_FOR_EACH(it, &a->followers) {
         struct api_follow *f = CONTAINER_OF(it, struct api_follow, link);
         if (f->id == job && !f->blocked)
             ev_timer_set_after(a->loop, &f->timer, 0);
@@ -186,7 +186,8 @@ static int read_stream(struct api_call *c, bool *is_stderr, struct err *err)
     return ok ? 0 : err_set(err, ERR_INVALID, "stream: expected stdout or stderr");
 }
 
-static int check_output(struct api_call *c, int64_t id, int64_t attempt, bool is_stderr, bool follow, struct err *err)
+static int check_output(struct api_call *c, int64_t id, int64_t attempt, bool is_stderr,
+                        bool follow, struct err *err)
 {
     struct head_output o;
     struct stat st;
@@ -196,8 +197,9 @@ static int check_output(struct api_call *c, int64_t id, int64_t attempt, bool is
     if (rc == 0)
         return err_set(err, ERR_NOT_FOUND, "there is no such job any more");
     if (!o.known && (!follow || o.final)) {
-        rc = attempt ? err_set(err, ERR_NOT_FOUND, "there is no attempt %d of this job", (int)attempt)
-                     : err_set(err, ERR_CONFLICT, "this job has not run, so there is no output");
+        rc = attempt
+                 ? err_set(err, ERR_NOT_FOUND, "there is no attempt %d of this job", (int)attempt)
+                 : err_set(err, ERR_CONFLICT, "this job has not run, so there is no output");
     } else if (o.known && stat(o.path, &st) == 0 && !S_ISREG(st.st_mode)) {
         rc = err_set(err, ERR_CONFLICT, "its output went to %s, which is not a file", o.path);
     } else {
@@ -214,11 +216,12 @@ void api_logs(struct api_call *c)
     bool is_stderr = false, follow = api_query_flag(c, "follow");
     int64_t id = api_job_id(c);
 
-    if (!id || api_query_int(c, "tail", 0, INT64_C(1000000000), &tail) < 0
-        || api_query_int(c, "offset", 0, INT64_MAX, &offset) < 0
-        || api_query_int(c, "attempt", 1, INT32_MAX, &attempt) < 0)
+    if (!id || api_query_int(c, "tail", 0, INT64_C(1000000000), &tail) < 0 ||
+        api_query_int(c, "offset", 0, INT64_MAX, &offset) < 0 ||
+        api_query_int(c, "attempt", 1, INT32_MAX, &attempt) < 0)
         return;
-    if (read_stream(c, &is_stderr, &err) != 0 || check_output(c, id, attempt, is_stderr, follow, &err) != 0) {
+    if (read_stream(c, &is_stderr, &err) != 0 ||
+        check_output(c, id, attempt, is_stderr, follow, &err) != 0) {
         api_reply_error(c->req, &err);
         return;
     }

@@ -45,7 +45,8 @@ static void put_result(const struct pending *p, struct buf *b)
     if (!p->bulk) {
         put_id(&w, "job_id", p->submit.first_id);
         put_id(&w, "id", p->submit.first_id);
-        jsonw_str(&w, "message", p->submit.existing ? "Job was already submitted" : "Job submitted successfully");
+        jsonw_str(&w, "message",
+                  p->submit.existing ? "Job was already submitted" : "Job submitted successfully");
         jsonw_str(&w, "status", "queued");
     } else {
         jsonw_arr_open(&w, "job_ids");
@@ -123,8 +124,8 @@ static void reply_dry_run(struct api_call *c, const struct spec *s, const struct
     api_reply(c->req, 200, &b);
 }
 
-static int read_specs(struct api_call *c, yyjson_val *root, struct spec **specs, size_t *count, struct pending *p,
-                      struct err *err)
+static int read_specs(struct api_call *c, yyjson_val *root, struct spec **specs, size_t *count,
+                      struct pending *p, struct err *err)
 {
     static const char *const known[] = { "jobs", "defaults", NULL };
     yyjson_val *list = root, *defaults = NULL;
@@ -136,9 +137,9 @@ static int read_specs(struct api_call *c, yyjson_val *root, struct spec **specs,
         list = NULL;
         if (!yyjson_is_obj(root))
             return err_set(err, ERR_INVALID, "expected an object with the field jobs");
-        if (jsonx_only_fields(root, "", known, err) != 0
-            || jsonx_get_array(root, "", "jobs", LIMIT_BULK_JOBS, &list, err) < 0
-            || jsonx_get_object(root, "", "defaults", &defaults, err) < 0)
+        if (jsonx_only_fields(root, "", known, err) != 0 ||
+            jsonx_get_array(root, "", "jobs", LIMIT_BULK_JOBS, &list, err) < 0 ||
+            jsonx_get_object(root, "", "defaults", &defaults, err) < 0)
             return -1;
         if (!list || yyjson_arr_size(list) == 0)
             return err_set(err, ERR_INVALID, "jobs: expected a list with at least one job");
@@ -163,15 +164,16 @@ static int read_specs(struct api_call *c, yyjson_val *root, struct spec **specs,
     return -1;
 }
 
-static int read_key(struct api_call *c, struct head_submit *s, unsigned char digest[DIGEST_SHA256_SIZE],
-                    const char *body, size_t len, struct err *err)
+static int read_key(struct api_call *c, struct head_submit *s,
+                    unsigned char digest[DIGEST_SHA256_SIZE], const char *body, size_t len,
+                    struct err *err)
 {
     s->key = http_message_field(c->msg, "idempotency-key");
     if (!s->key)
         return 0;
     size_t n = strlen(s->key);
-    if (n == 0 || n > LIMIT_IDEMPOTENCY_KEY || !str_is_utf8(s->key, n)
-        || http_message_field_count(c->msg, "idempotency-key") > 1)
+    if (n == 0 || n > LIMIT_IDEMPOTENCY_KEY || !str_is_utf8(s->key, n) ||
+        http_message_field_count(c->msg, "idempotency-key") > 1)
         return err_set(err, ERR_INVALID, "Idempotency-Key: expected one value of 1 to %d bytes",
                        LIMIT_IDEMPOTENCY_KEY);
     digest_sha256(c->msg->path, strlen(c->msg->path) + 1, body, len, digest);

@@ -25,7 +25,8 @@ void head_arm(struct head *h, int64_t due_mono_ns)
 int head_txn(struct head *h, struct err *err)
 {
     if (h->broken)
-        return err_set(err, ERR_UNAVAILABLE, "the daemon is stopping: its database can't be trusted");
+        return err_set(err, ERR_UNAVAILABLE,
+                       "the daemon is stopping: its database can't be trusted");
     return store_in_transaction(h->store) ? 0 : store_begin(h->store, err);
 }
 
@@ -56,8 +57,8 @@ static void reload(struct head *h, int64_t id)
     if (!j)
         return;
     head_job_unqueue(h, j);
-    if (store_job_get(h->store, id, reload_row, h, NULL) != 1
-        || job_status_terminal((enum job_status)j->status))
+    if (store_job_get(h->store, id, reload_row, h, NULL) != 1 ||
+        job_status_terminal((enum job_status)j->status))
         head_job_forget(h, j);
 }
 
@@ -115,20 +116,25 @@ static void finish_ops(struct head *h, const struct err *err)
     }
 }
 
+static void give_up(struct head *h, const struct err *err)
+{
+    h->broken = true;
+    log_error(h->log, "%s; stopping, because nobody can tell what is on disk", err->msg);
+    h->hooks.broken(h->hooks.arg, err);
+}
+
 void head_fail_turn(struct head *h, const struct err *err)
 {
     store_rollback(h->store);
     LIST_FOR_EACH_SAFE(it, &h->starting)
-    head_run_undo(h, CONTAINER_OF(it, struct head_run, link));
+        head_run_undo(h, CONTAINER_OF(it, struct head_run, link));
     LIST_FOR_EACH_SAFE(it2, &h->over)
-    head_run_undo(h, CONTAINER_OF(it2, struct head_run, link));
+        head_run_undo(h, CONTAINER_OF(it2, struct head_run, link));
     LIST_FOR_EACH(it3, &h->ends)
-    CONTAINER_OF(it3, struct head_end, link)->applied = false;
+        CONTAINER_OF(it3, struct head_end, link)->applied = false;
     if (store_broken(h->store)) {
-        h->broken = true;
-        log_error(h->log, "%s; stopping, because nobody can tell what is on disk", err->msg);
         finish_ops(h, err);
-        h->hooks.broken(h->hooks.arg, err);
+        give_up(h, err);
         return;
     }
     log_warning(h->log, "nothing was saved: %s; trying again", err->msg);
@@ -147,11 +153,11 @@ static int write_turn(struct head *h, struct err *err)
     if (head_txn(h, err) != 0)
         return -1;
     LIST_FOR_EACH(it, &h->over)
-    if (head_write_run(h, CONTAINER_OF(it, struct head_run, link), err) != 0)
-        return -1;
+        if (head_write_run(h, CONTAINER_OF(it, struct head_run, link), err) != 0)
+            return -1;
     LIST_FOR_EACH(it2, &h->starting)
-    if (head_write_run(h, CONTAINER_OF(it2, struct head_run, link), err) != 0)
-        return -1;
+        if (head_write_run(h, CONTAINER_OF(it2, struct head_run, link), err) != 0)
+            return -1;
     for (struct head_job *j = h->dirty; j; j = j->next_dirty) {
         if (j->fresh && j->status == JOB_QUEUED && !j->tasks)
             continue; /* inserted as it is */
@@ -168,11 +174,10 @@ static void save_use(struct head *h)
     if (list_empty(&h->over) || now - h->use_saved_ns < USE_SAVE_NS)
         return;
     h->use_saved_ns = now;
-    LIST_FOR_EACH(it, &h->over)
-    {
+    LIST_FOR_EACH(it, &h->over) {
         int32_t user = CONTAINER_OF(it, struct head_run, link)->alloc.user;
-        store_use_set(h->store, sched_user_name(h->sched, user), sched_user_use(h->sched, user, now),
-                      clock_wall_ns(h->clock), NULL);
+        store_use_set(h->store, sched_user_name(h->sched, user),
+                      sched_user_use(h->sched, user, now), clock_wall_ns(h->clock), NULL);
     }
 }
 
@@ -229,8 +234,7 @@ static void on_turn_end(struct ev_hook *hook)
     if (h->broken)
         return;
     if (ev_now_ns(h->loop) >= h->resume_ns) {
-        LIST_FOR_EACH(it, &h->ends)
-        {
+        LIST_FOR_EACH(it, &h->ends) {
             struct head_end *e = CONTAINER_OF(it, struct head_end, link);
             if (!e->applied)
                 head_apply_end(h, e);
@@ -254,6 +258,10 @@ static void on_turn_end(struct ev_hook *hook)
         head_act(h);
         finish_ops(h, NULL);
         settle_dirty(h);
+        if (store_broken(h->store)) { /* this turn is safe in the log; moving it on failed */
+            err_set(&err, ERR_IO, "the database's checkpoint could not be synced");
+            give_up(h, &err);
+        }
     }
     drop_applied_ends(h);
 }
@@ -263,8 +271,7 @@ static void on_turn_end(struct ev_hook *hook)
 static void wake_delayed(struct head *h)
 {
     int64_t now = clock_wall_ns(h->clock);
-    LIST_FOR_EACH_SAFE(it, &h->parked)
-    {
+    LIST_FOR_EACH_SAFE(it, &h->parked) {
         struct head_job *j = CONTAINER_OF(it, struct head_job, wait);
         if (j->waiting != WAIT_TIME)
             continue;
@@ -299,12 +306,11 @@ static void on_prune(struct ev_timer *t)
     ev_timer_set_after(h->loop, t, PRUNE_NS);
     if (h->broken || ev_now_ns(h->loop) < h->resume_ns || store_in_transaction(h->store))
         return;
-    if (store_begin(h->store, &err) != 0
-        || store_prune(h->store, JOB_SUCCEEDED, keep ? wall - keep : 0,
-                       conf_int(h->conf, CONF_history_max_jobs), wall - KEY_KEEP_NS, PRUNE_BATCH,
-                       remove_attempt, &keys, &removed, &err)
-               != 0
-        || store_commit(h->store, &err) != 0) {
+    if (store_begin(h->store, &err) != 0 ||
+        store_prune(h->store, JOB_SUCCEEDED, keep ? wall - keep : 0,
+                    conf_int(h->conf, CONF_history_max_jobs), wall - KEY_KEEP_NS, PRUNE_BATCH,
+                    remove_attempt, &keys, &removed, &err) != 0 ||
+        store_commit(h->store, &err) != 0) {
         head_fail_turn(h, &err);
         buf_fini(&keys);
         return;
@@ -331,7 +337,8 @@ static void load_use(void *arg, const char *user, double use, int64_t wall_ns)
     struct head *h = arg;
     int64_t ago = clock_wall_ns(h->clock) - wall_ns;
     int64_t now = ev_now_ns(h->loop);
-    sched_user_add_use(h->sched, sched_user(h->sched, user), use, ago > 0 && ago < now ? now - ago : now);
+    sched_user_add_use(h->sched, sched_user(h->sched, user), use,
+                       ago > 0 && ago < now ? now - ago : now);
 }
 
 static bool collect_dependent(void *arg, const struct store_job *row)
@@ -350,8 +357,8 @@ static int load_queue(struct head *h, struct err *err)
     size_t pos = 0;
     struct head_job *j;
 
-    if (store_job_each_live(h->store, JOB_SUCCEEDED, false, load_live, h, err) != 0
-        || store_job_each_live(h->store, JOB_SUCCEEDED, true, collect_dependent, &ids, err) != 0) {
+    if (store_job_each_live(h->store, JOB_SUCCEEDED, false, load_live, h, err) != 0 ||
+        store_job_each_live(h->store, JOB_SUCCEEDED, true, collect_dependent, &ids, err) != 0) {
         buf_fini(&ids);
         return -1;
     }
@@ -369,7 +376,8 @@ static int load_queue(struct head *h, struct err *err)
         return -1;
     while ((j = map_next(&h->jobs, &pos, &key)) != NULL) {
         if (j->status == JOB_RUNNING && !j->run && !j->tasks) {
-            log_error(h->log, "job %lld is running without an attempt; queued again", (long long)j->entry.id);
+            log_error(h->log, "job %lld is running without an attempt; queued again",
+                      (long long)j->entry.id);
             head_job_event(h, j, JOB_EV_REQUEUE);
         }
         if (j->status == JOB_QUEUED || j->tasks)
@@ -380,7 +388,9 @@ static int load_queue(struct head *h, struct err *err)
 
 static char **make_base_env(struct head *h)
 {
-    static const char *const passed[] = { "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", NULL };
+    static const char *const passed[] = {
+        "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", NULL
+    };
     char **env = mem_alloc_array(16, sizeof(*env));
     size_t n = 0;
     char *user = sys_user_name(getuid()), *shell = sys_user_shell(getuid());
@@ -426,9 +436,10 @@ static int open_all(struct head *h, const struct head_config *cfg, int *spawner_
     h->store = store_open(cfg->state_dir, h->log, err);
     if (!h->store)
         return -1;
-    if (store_begin(h->store, err) != 0 || store_meta_get_int(h->store, "fence", 0, &fence, err) != 0
-        || store_meta_set_int(h->store, "fence", fence + 1, err) != 0
-        || store_commit(h->store, err) != 0)
+    if (store_begin(h->store, err) != 0 ||
+        store_meta_get_int(h->store, "fence", 0, &fence, err) != 0 ||
+        store_meta_set_int(h->store, "fence", fence + 1, err) != 0 ||
+        store_commit(h->store, err) != 0)
         return -1;
     h->fence = (uint64_t)fence + 1;
     h->sched = sched_create(&params);

@@ -70,14 +70,15 @@ struct head_submit {
     const struct spec *specs;
     size_t count;
     const char *user;
-    const char *key;                 /* idempotency key or NULL */
-    const unsigned char *digest;     /* 32 bytes, with key */
-    int64_t first_id;                /* out: ids are first_id .. first_id+count-1 */
-    bool existing;                   /* out: the key was known, nothing was added */
+    const char *key;             /* idempotency key or NULL */
+    const unsigned char *digest; /* 32 bytes, with key */
+    int64_t first_id;            /* out: ids are first_id .. first_id+count-1 */
+    bool existing;               /* out: the key was known, nothing was added */
 };
 
 /* Checks one specification against what the nodes could ever run and what it depends on. Warnings, one a line, are appended to `warnings`. */
-int head_check(struct head *h, const struct spec *s, const char *where, struct buf *warnings, struct err *err);
+int head_check(struct head *h, const struct spec *s, const char *where, struct buf *warnings,
+               struct err *err);
 /*
  * Adds jobs, all or none. Returns -1 when the request is refused (op->done is not called), 0 when it is staged. With a known key and equal
  * digest nothing is added; another digest: ERR_UNPROCESS.
@@ -100,7 +101,8 @@ void head_job_fields(struct head *h, const struct store_job *row, struct jsonw *
 /* As head_job_fields for an id; wraps it in an object with this key (NULL in arrays). 1, 0 (unknown), -1. */
 int head_job_object(struct head *h, int64_t id, const char *key, struct jsonw *w, struct err *err);
 /* Why it waits, long: lines. */
-int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lines, struct err *err);
+int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lines,
+                 struct err *err);
 /* Ids of running jobs (plain and tasks), then of queued ones in the order they would start, then those held or
  * waiting for something else, by id. `user`: only this one's, or NULL. At most max. */
 size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_t *ids, size_t max);
@@ -113,13 +115,14 @@ struct head_totals {
 int head_totals(struct head *h, struct head_totals *t, struct err *err);
 
 struct head_output {
-    bool known;      /* the job exists and an attempt was made */
-    bool final;      /* no more output will come: the attempt ended and no retry follows */
+    bool known;        /* the job exists and an attempt was made */
+    bool final;        /* no more output will come: the attempt ended and no retry follows */
     bool attempt_over; /* this attempt ended */
-    int32_t attempt; /* the number looked at */
-    char *path;      /* file, malloc'd */
+    int32_t attempt;   /* the number looked at */
+    char *path;        /* file, malloc'd */
 };
 /* Where the output of an attempt (0: the last one) is. 1, 0 (unknown job), -1. */
-int head_output(struct head *h, int64_t id, int32_t attempt, bool is_stderr, struct head_output *o, struct err *err);
+int head_output(struct head *h, int64_t id, int32_t attempt, bool is_stderr, struct head_output *o,
+                struct err *err);
 
 #endif

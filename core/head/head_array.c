@@ -50,7 +50,8 @@ void head_array_load(struct head *h, struct head_job *j, const struct store_job 
     map_fini(&a->ahead);
     map_init(&a->ahead);
     if (a->n_cancelled > 0) {
-        struct store_filter f = { .array_id = row->id, .with_tasks = true,
+        struct store_filter f = { .array_id = row->id,
+                                  .with_tasks = true,
                                   .status_mask = 1u << JOB_CANCELLED,
                                   .limit = LIMIT_ARRAY_TASKS };
         struct err err = ERR_INIT;
@@ -85,7 +86,8 @@ void head_array_queue(struct head *h, struct head_job *j)
 }
 
 /* Makes the row and the job of the next task that never started. */
-static struct head_job *make_task(struct head *h, struct head_job *j, int64_t index, int status, struct err *err)
+static struct head_job *make_task(struct head *h, struct head_job *j, int64_t index, int status,
+                                  struct err *err)
 {
     struct store_job row = { .array_id = j->entry.id, .task = index, .status = status };
     if (head_txn(h, err) != 0 || store_next_ids(h->store, 1, &row.id, err) != 0)
@@ -222,14 +224,16 @@ int head_array_restore(struct head *h, struct head_job *j, struct err *err)
 {
     struct head_array *a = j->tasks;
     struct restore r = { .h = h, .array = j };
-    struct store_filter f = { .array_id = j->entry.id, .with_tasks = true,
-                              .status_mask = ~(1u << JOB_SUCCEEDED | 1u << JOB_QUEUED | 1u << JOB_RUNNING)
-                                             & ((1u << JOB_STATUS_COUNT) - 1),
+    struct store_filter f = { .array_id = j->entry.id,
+                              .with_tasks = true,
+                              .status_mask =
+                                  ~(1u << JOB_SUCCEEDED | 1u << JOB_QUEUED | 1u << JOB_RUNNING) &
+                                  ((1u << JOB_STATUS_COUNT) - 1),
                               .limit = LIMIT_ARRAY_TASKS };
     int rc = store_job_list(h->store, &f, collect_failed, &r, err);
     for (size_t i = 0; rc == 0 && i < r.count; i++)
-        if (!map_get(&h->jobs, (uint64_t)r.ids[i])
-            && store_job_get(h->store, r.ids[i], load_for_retry, &r, err) < 0)
+        if (!map_get(&h->jobs, (uint64_t)r.ids[i]) &&
+            store_job_get(h->store, r.ids[i], load_for_retry, &r, err) < 0)
             rc = -1;
     free(r.ids);
     a->cancelled = false;

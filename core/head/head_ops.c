@@ -15,7 +15,8 @@
 
 /* ---- checks before anything is stored ---- */
 
-static void shape_of_spec(struct head *h, const struct spec *s, const char *user, struct sched_shape *shape)
+static void shape_of_spec(struct head *h, const struct spec *s, const char *user,
+                          struct sched_shape *shape)
 {
     memset(shape, 0, sizeof(*shape));
     shape->need.threads = s->threads;
@@ -46,7 +47,8 @@ static int check_output(struct head *h, const struct spec *s, const char *path, 
         if (!exists)
             *slash = '\0';
         if (access(full, W_OK) != 0)
-            rc = err_set(err, ERR_UNPROCESS, "%s%s: cannot write %s: %s", where, what, full, strerror(errno));
+            rc = err_set(err, ERR_UNPROCESS, "%s%s: cannot write %s: %s", where, what, full,
+                         strerror(errno));
         if (rc)
             err_hint(err, "make the folder first, or name another path");
     }
@@ -73,7 +75,8 @@ static int check_deps(struct head *h, const struct spec *s, const char *where, s
     return 0;
 }
 
-int head_check(struct head *h, const struct spec *s, const char *where, struct buf *warnings, struct err *err)
+int head_check(struct head *h, const struct spec *s, const char *where, struct buf *warnings,
+               struct err *err)
 {
     struct sched_shape shape;
     struct stat st;
@@ -89,8 +92,8 @@ int head_check(struct head *h, const struct spec *s, const char *where, struct b
         return -1;
     if (s->workdir && (stat(s->workdir, &st) != 0 || !S_ISDIR(st.st_mode)))
         return err_set(err, ERR_UNPROCESS, "%sworkdir: there is no folder %s", where, s->workdir);
-    if (check_output(h, s, s->stdout_path, "stdout_path", where, err) != 0
-        || check_output(h, s, s->stderr_path, "stderr_path", where, err) != 0)
+    if (check_output(h, s, s->stdout_path, "stdout_path", where, err) != 0 ||
+        check_output(h, s, s->stderr_path, "stderr_path", where, err) != 0)
         return -1;
     const char *note = node_memory_note(h->node);
     if (s->memory && *note && warnings && !strstr(buf_data(warnings), note))
@@ -100,8 +103,8 @@ int head_check(struct head *h, const struct spec *s, const char *where, struct b
 
 /* ---- submit ---- */
 
-static int stage_job(struct head *h, const struct spec *s, const char *user, int64_t id, struct buf *text,
-                     struct err *err)
+static int stage_job(struct head *h, const struct spec *s, const char *user, int64_t id,
+                     struct buf *text, struct err *err)
 {
     struct store_job row = { .id = id, .status = JOB_QUEUED, .exit_code = -1, .user = user };
 
@@ -139,7 +142,8 @@ static int stage_job(struct head *h, const struct spec *s, const char *user, int
     int64_t index = 0;
     yyjson_arr_iter it = yyjson_arr_iter_with(s->lines);
     for (yyjson_val *v; s->lines && (v = yyjson_arr_iter_next(&it)) != NULL;)
-        if (store_line_insert(h->store, id, ++index, yyjson_get_str(v), yyjson_get_len(v), err) != 0)
+        if (store_line_insert(h->store, id, ++index, yyjson_get_str(v), yyjson_get_len(v), err) !=
+            0)
             return -1;
     struct head_job *j = head_job_load(h, &row);
     j->fresh = true;
@@ -267,8 +271,7 @@ static void cancel_queued(struct head *h, struct head_job *j)
 /* A task of the array that waits for the time of its retry. */
 static struct head_job *parked_task(struct head *h, const struct head_job *array)
 {
-    LIST_FOR_EACH(it, &h->parked)
-    {
+    LIST_FOR_EACH(it, &h->parked) {
         struct head_job *t = CONTAINER_OF(it, struct head_job, wait);
         if (t->array == array)
             return t;
@@ -287,8 +290,7 @@ static void cancel_array(struct head *h, struct head_job *j, int64_t grace_ns)
         cancel_queued(h, CONTAINER_OF(a->again.next, struct head_job, wait));
     for (struct head_job *t; (t = parked_task(h, j)) != NULL;)
         cancel_queued(h, t);
-    LIST_FOR_EACH(it2, &h->runs)
-    {
+    LIST_FOR_EACH(it2, &h->runs) {
         struct head_run *r = CONTAINER_OF(it2, struct head_run, link);
         if (r->job->array == j)
             mark_kill(h, r->job, grace_ns);
@@ -299,7 +301,8 @@ static void cancel_array(struct head *h, struct head_job *j, int64_t grace_ns)
     }
 }
 
-static int change_live(struct head *h, struct head_job *j, enum head_change what, int64_t grace_ns, struct err *err)
+static int change_live(struct head *h, struct head_job *j, enum head_change what, int64_t grace_ns,
+                       struct err *err)
 {
     const char *state = job_status_name((enum job_status)j->status);
     long long id = (long long)j->entry.id;
@@ -316,10 +319,11 @@ static int change_live(struct head *h, struct head_job *j, enum head_change what
     case HEAD_RELEASE:
         if (j->array)
             return err_set(err, ERR_CONFLICT, "a single task can't be held or released"),
-                   err_hint(err, "hold or release its array, job %lld", (long long)j->array->entry.id);
+                   err_hint(err, "hold or release its array, job %lld",
+                            (long long)j->array->entry.id);
         if (j->status != JOB_QUEUED && !j->tasks)
-            return err_set(err, ERR_CONFLICT, "job %lld is %s; only queued jobs can be held or released",
-                           id, state);
+            return err_set(err, ERR_CONFLICT,
+                           "job %lld is %s; only queued jobs can be held or released", id, state);
         j->held = what == HEAD_HOLD;
         head_dirty(h, j);
         head_job_queue(h, j);
@@ -327,7 +331,8 @@ static int change_live(struct head *h, struct head_job *j, enum head_change what
     case HEAD_RETRY:
         break;
     }
-    err_set(err, ERR_CONFLICT, "job %lld is %s; only a job that has ended can be retried", id, state);
+    err_set(err, ERR_CONFLICT, "job %lld is %s; only a job that has ended can be retried", id,
+            state);
     return err_hint(err, "cancel it first: hive cancel %lld", id);
 }
 
@@ -379,7 +384,9 @@ static int retry_ended(struct head *h, int64_t id, int64_t array_id, struct err 
     head_job_event(h, j, JOB_EV_RETRY);
     if (j->array) {
         struct head_array *a = j->array->tasks;
-        *(was == JOB_SUCCEEDED ? &a->n_succeeded : was == JOB_CANCELLED ? &a->n_cancelled : &a->n_failed) -= 1;
+        *(was == JOB_SUCCEEDED   ? &a->n_succeeded
+          : was == JOB_CANCELLED ? &a->n_cancelled
+                                 : &a->n_failed) -= 1;
         head_dirty(h, j->array);
     }
     if (j->tasks && head_array_restore(h, j, err) != 0)
@@ -440,8 +447,8 @@ static int cancel_unstarted(struct head *h, struct head_job *array, int64_t task
     return -1;
 }
 
-static int change_job(struct head *h, enum head_change what, int64_t job, int64_t task, int64_t grace_ns,
-                      struct err *err)
+static int change_job(struct head *h, enum head_change what, int64_t job, int64_t task,
+                      int64_t grace_ns, struct err *err)
 {
     int64_t id = job;
     if (task >= 0) {
@@ -453,7 +460,8 @@ static int change_job(struct head *h, enum head_change what, int64_t job, int64_
             return cancel_unstarted(h, array, task, err);
         if (!found)
             return err_set(err, ERR_NOT_FOUND,
-                           "there is no job %" PRId64 "_%" PRId64 ", or it has not started yet", job, task);
+                           "there is no job %" PRId64 "_%" PRId64 ", or it has not started yet",
+                           job, task);
     }
     struct head_job *j = map_get(&h->jobs, (uint64_t)id);
     if (j && job_status_terminal((enum job_status)j->status))

@@ -23,9 +23,9 @@ struct head_run {
     struct sched_alloc alloc;
     struct attempt_key key;
     int64_t started_wall_ns;
-    bool fresh;  /* ordered in this turn, not committed: the attempt's row is to be inserted */
-    bool ended;  /* `end` is valid and the allocation was given back */
-    bool killed; /* a user cancelled it */
+    bool fresh;    /* ordered in this turn, not committed: the attempt's row is to be inserted */
+    bool ended;    /* `end` is valid and the allocation was given back */
+    bool killed;   /* a user cancelled it */
     bool kill_now; /* to be told to the node after the commit */
     int64_t grace_ns;
     struct attempt_end end;
@@ -35,11 +35,12 @@ struct head_run {
 struct head_array {
     int64_t first, last, step, limit, next;
     int64_t n_succeeded, n_failed, n_cancelled;
-    int64_t live;        /* tasks with a head_job of their own */
-    struct map ahead;    /* task index+1 → anything: has a row although >= next (cancelled one by one) */
-    struct list again;   /* head_job.wait: requeued tasks, oldest first */
+    int64_t live; /* tasks with a head_job of their own */
+    struct map
+        ahead; /* task index+1 → anything: has a row although >= next (cancelled one by one) */
+    struct list again; /* head_job.wait: requeued tasks, oldest first */
     int64_t again_count;
-    bool cancelled;      /* the rest is not to be started */
+    bool cancelled; /* the rest is not to be started */
 };
 
 struct head_deps {
@@ -62,11 +63,11 @@ struct head_job {
     int64_t not_before_wall_ns;
     int32_t threads, gpus, priority, user, node;
     int32_t attempts, retries_left;
-    uint8_t status;    /* enum job_status */
-    uint8_t waiting;   /* enum head_wait */
+    uint8_t status;  /* enum job_status */
+    uint8_t waiting; /* enum head_wait */
     bool held;
     bool dirty;
-    bool fresh;        /* row inserted in this turn */
+    bool fresh;         /* row inserted in this turn */
     const char *reason; /* static text or NULL: why it ended */
     struct head_job *next_dirty;
 };
@@ -95,13 +96,14 @@ struct head {
     struct list over;      /* head_run.link: attempts that ended in this turn */
     struct list parked;    /* head_job.wait: queued but not in the scheduler */
     struct head_job *dirty;
-    struct list ops;       /* head_op.link: waiting for the commit */
-    struct list ends;      /* head_end.link: ends of attempts to be applied (again) */
+    struct list ops;        /* head_op.link: waiting for the commit */
+    struct list ends;       /* head_end.link: ends of attempts to be applied (again) */
     struct head_run *spare; /* the next allocation is decided into it */
     struct ev_hook hook;
-    struct ev_timer timer; /* next deadline of ours: delayed retries, backfill, retry after a failed commit */
+    struct ev_timer
+        timer; /* next deadline of ours: delayed retries, backfill, retry after a failed commit */
     struct ev_timer prune_timer;
-    int64_t resume_ns;     /* monotonic: no new transaction before (disk was full) */
+    int64_t resume_ns; /* monotonic: no new transaction before (disk was full) */
     int64_t use_saved_ns;
     bool broken;
     bool kills; /* some run has kill_now */
@@ -128,7 +130,8 @@ void head_job_row(struct head *h, const struct head_job *j, struct store_job *ro
 void head_job_queue(struct head *h, struct head_job *j); /* puts a queued job where it waits */
 void head_job_unqueue(struct head *h, struct head_job *j);
 void head_job_shape(const struct head_job *j, struct sched_shape *shape);
-int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep *deps, size_t count, struct err *err);
+int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep *deps, size_t count,
+                      struct err *err);
 void head_deps_settle(struct head *h, int64_t id, int status);
 void head_job_event(struct head *h, struct head_job *j, enum job_event ev);
 int head_deps_from_spec(struct head *h, struct head_job *j, const char *spec, struct err *err);

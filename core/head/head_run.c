@@ -95,7 +95,8 @@ static void take_spec(void *arg, const struct store_job *row)
     l->spec = mem_strdup(row->spec);
 }
 
-static int order(struct head *h, struct head_run *r, const struct spec *s, const char *line, struct err *err)
+static int order(struct head *h, struct head_run *r, const struct spec *s, const char *line,
+                 struct err *err)
 {
     struct head_job *j = r->job;
     struct spec_context c = {
@@ -159,8 +160,7 @@ static int start_one(struct head *h, struct head_run *r, struct err *err)
 static void kill_marked(struct head *h)
 {
     h->kills = false;
-    LIST_FOR_EACH(it, &h->runs)
-    {
+    LIST_FOR_EACH(it, &h->runs) {
         struct head_run *r = CONTAINER_OF(it, struct head_run, link);
         if (r->kill_now)
             node_kill(h->node, &r->key, r->grace_ns);
@@ -285,8 +285,9 @@ static bool wants_retry(struct head *h, struct head_job *j, enum job_event ev)
     if (store_job_get(h->store, id, read_policy, &p, NULL) < 0)
         return false;
     if (ev == JOB_EV_LOSE)
-        return p.on_lost == ON_LOST_DEFAULT ? str_eq(conf_str(h->conf, CONF_jobs_on_lost), "requeue")
-                                            : p.on_lost == ON_LOST_REQUEUE;
+        return p.on_lost == ON_LOST_DEFAULT
+                   ? str_eq(conf_str(h->conf, CONF_jobs_on_lost), "requeue")
+                   : p.on_lost == ON_LOST_REQUEUE;
     j->retries_left--;
     j->not_before_wall_ns = p.delay_ns ? clock_wall_ns(h->clock) + p.delay_ns : 0;
     return true;
@@ -383,11 +384,14 @@ static bool adopt_one(void *arg, const struct store_attempt *a)
     r->alloc.entry = j->array ? &j->array->entry : &j->entry;
     r->alloc.node = 0;
     r->alloc.user = j->user;
-    r->alloc.got = (struct sched_resources){ .threads = j->threads, .memory = j->memory, .gpus = j->gpus };
+    r->alloc.got =
+        (struct sched_resources){ .threads = j->threads, .memory = j->memory, .gpus = j->gpus };
     /* how long it may still run is the shim's business; for planning this is near enough */
     r->alloc.start_ns = ev_now_ns(h->loop);
     int64_t ran = clock_wall_ns(h->clock) - a->started_ns;
-    r->alloc.end_ns = j->timeout_ns ? r->alloc.start_ns + (j->timeout_ns > ran ? j->timeout_ns - ran : 0) : INT64_MAX;
+    r->alloc.end_ns = j->timeout_ns
+                          ? r->alloc.start_ns + (j->timeout_ns > ran ? j->timeout_ns - ran : 0)
+                          : INT64_MAX;
     sched_reserve(h->sched, &r->alloc);
     return true;
 }
@@ -397,8 +401,7 @@ int head_adopt_all(struct head *h, struct err *err)
     struct adopt ad = { h, err, 0 };
     if (store_attempt_each_open(h->store, adopt_one, &ad, err) != 0)
         return -1;
-    LIST_FOR_EACH(it, &h->runs)
-    {
+    LIST_FOR_EACH(it, &h->runs) {
         struct head_run *r = CONTAINER_OF(it, struct head_run, link);
         if (node_adopt(h->node, &r->key, err) != 0)
             return -1;

@@ -109,8 +109,8 @@ static void put_array(struct head *h, const struct store_job *row, struct jsonw 
     jsonw_obj_close(w);
 }
 
-static void put_output(struct head *h, const struct spec *s, const struct store_job *row, const char *key,
-                       const char *path, bool is_stderr, struct jsonw *w)
+static void put_output(struct head *h, const struct spec *s, const struct store_job *row,
+                       const char *key, const char *path, bool is_stderr, struct jsonw *w)
 {
     struct buf b = BUF_INIT;
     int64_t id = row->array_id ? row->array_id : row->id;
@@ -141,7 +141,8 @@ static void put_spec(struct head *h, const struct store_job *row, const char *te
     jsonw_arr_open(w, "after");
     for (size_t i = 0; i < s.dep_count; i++) {
         char dep[48];
-        snprintf(dep, sizeof(dep), "%" PRId64 ":%s", s.deps[i].job, spec_dep_when_name(s.deps[i].when));
+        snprintf(dep, sizeof(dep), "%" PRId64 ":%s", s.deps[i].job,
+                 spec_dep_when_name(s.deps[i].when));
         jsonw_str(w, NULL, dep);
     }
     jsonw_arr_close(w);
@@ -162,7 +163,8 @@ static void take_parent(void *arg, const struct store_job *row)
     p->spec = mem_strdup(row->spec);
 }
 
-static void put_state(struct head *h, const struct store_job *row, const struct head_job *j, struct jsonw *w)
+static void put_state(struct head *h, const struct store_job *row, const struct head_job *j,
+                      struct jsonw *w)
 {
     struct buf reason = BUF_INIT;
     if (j && (j->status == JOB_QUEUED || j->status == JOB_RUNNING) && row->status == j->status)
@@ -189,7 +191,7 @@ void head_job_fields(struct head *h, const struct store_job *row, struct jsonw *
     char id[24];
 
     if (row->array_id)
-        store_job_get(h->store, row->array_id, take_parent, &p, NULL);
+        store_array_get(h->store, row->array_id, take_parent, &p, NULL);
     put_id(w, "id", row);
     put_id(w, "job_id", row);
     jsonw_str(w, "name", row->name ? row->name : p.name);
@@ -290,7 +292,8 @@ int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lin
     else if (j && j->waiting == WAIT_HELD)
         buf_append_str(lines, "held by a user; it takes no part until it is released\n");
     else if (j && j->waiting == WAIT_DEPS)
-        buf_append_str(lines, "enters the queue when the jobs it waits for have ended as required\n");
+        buf_append_str(lines,
+                       "enters the queue when the jobs it waits for have ended as required\n");
     free(s.reason);
     free(s.spec);
     return 1;
@@ -314,7 +317,8 @@ struct gather {
 static void gather(struct gather *g, int64_t id)
 {
     struct head_job *j = map_get(&g->h->jobs, (uint64_t)id);
-    if (g->count < g->max && j && (!g->user || str_eq(sched_user_name(g->h->sched, j->user), g->user)))
+    if (g->count < g->max && j &&
+        (!g->user || str_eq(sched_user_name(g->h->sched, j->user), g->user)))
         g->ids[g->count++] = id;
 }
 
@@ -323,7 +327,7 @@ size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_
     struct gather g = { h, user, ids, 0, max };
     if (status_mask & 1u << JOB_RUNNING)
         LIST_FOR_EACH(it, &h->runs)
-        gather(&g, CONTAINER_OF(it, struct head_run, link)->key.job);
+            gather(&g, CONTAINER_OF(it, struct head_run, link)->key.job);
     if (!(status_mask & 1u << JOB_QUEUED) || g.count >= max)
         return g.count;
     size_t want = user ? sched_queued(h->sched) : max - g.count;
@@ -333,8 +337,7 @@ size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_
         gather(&g, order[i]->id);
     free(order);
     size_t parked = g.count;
-    LIST_FOR_EACH(it2, &h->parked)
-    {
+    LIST_FOR_EACH(it2, &h->parked) {
         if (g.count >= max)
             break;
         gather(&g, CONTAINER_OF(it2, struct head_job, wait)->entry.id);
@@ -403,7 +406,8 @@ int head_totals(struct head *h, struct head_totals *t, struct err *err)
 
 /* ---- output ---- */
 
-static void find_output(struct head *h, const struct state *s, int64_t id, bool is_stderr, struct head_output *o)
+static void find_output(struct head *h, const struct state *s, int64_t id, bool is_stderr,
+                        struct head_output *o)
 {
     struct parent p = { 0 };
     struct spec spec;
@@ -411,13 +415,14 @@ static void find_output(struct head *h, const struct state *s, int64_t id, bool 
 
     memset(&spec, 0, sizeof(spec));
     if (s->array_id)
-        store_job_get(h->store, s->array_id, take_parent, &p, NULL);
+        store_array_get(h->store, s->array_id, take_parent, &p, NULL);
     const char *text = s->spec ? s->spec : p.spec;
     yyjson_doc *doc = text ? jsonx_parse(text, strlen(text), NULL) : NULL;
     if (doc)
         spec_read(&spec, yyjson_doc_get_root(doc), NULL, "", true, NULL);
     if (!spec_output_path(&spec, is_stderr ? spec.stderr_path : spec.stdout_path,
-                          s->array_id ? s->array_id : id, s->array_id ? s->task : -1, h->home, &b)) {
+                          s->array_id ? s->array_id : id, s->array_id ? s->task : -1, h->home,
+                          &b)) {
         struct attempt_key k = { .job = id, .number = o->attempt };
         buf_printf(&b, "%s/", h->state_dir);
         attempt_dir(&k, &b);
@@ -431,7 +436,8 @@ static void find_output(struct head *h, const struct state *s, int64_t id, bool 
     free(p.spec);
 }
 
-int head_output(struct head *h, int64_t id, int32_t attempt, bool is_stderr, struct head_output *o, struct err *err)
+int head_output(struct head *h, int64_t id, int32_t attempt, bool is_stderr, struct head_output *o,
+                struct err *err)
 {
     struct state s = { 0 };
     struct head_job *j = map_get(&h->jobs, (uint64_t)id);

@@ -12,10 +12,10 @@
 #include <inttypes.h>
 
 static const char *const spec_fields[] = {
-    "command",  "argv",        "script",      "name",    "threads", "memory",      "gpus",
-    "priority", "after",       "array",       "lines",   "env",     "array_limit", "workdir",
-    "timeout",  "stdout_path", "stderr_path", "retry",   "on_lost", "retry_delay", "hold",
-    "node",     NULL,
+    "command",     "argv",        "script",  "name",        "threads",     "memory",
+    "gpus",        "priority",    "after",   "array",       "lines",       "env",
+    "array_limit", "workdir",     "timeout", "stdout_path", "stderr_path", "retry",
+    "on_lost",     "retry_delay", "hold",    "node",        NULL,
 };
 
 /* Reading a field from the job first, from the defaults where the job has none. */
@@ -36,7 +36,8 @@ static int get_str(const struct source *src, const char *key, size_t max, const 
     return jsonx_get_str(source_of(src, key), src->where, key, max, out, src->err);
 }
 
-static int get_int(const struct source *src, const char *key, int64_t min, int64_t max, int64_t *out)
+static int get_int(const struct source *src, const char *key, int64_t min, int64_t max,
+                   int64_t *out)
 {
     return jsonx_get_int(source_of(src, key), src->where, key, min, max, out, src->err);
 }
@@ -120,8 +121,9 @@ int spec_parse_array(const char *text, int64_t *first, int64_t *last, int64_t *s
     *limit = (int64_t)v[3];
     return 0;
 bad:
-    return err_set(err, ERR_INVALID,
-                   "array: expected FIRST-LAST, FIRST-LAST:STEP or FIRST-LAST%%LIMIT, such as 1-100%%8");
+    return err_set(
+        err, ERR_INVALID,
+        "array: expected FIRST-LAST, FIRST-LAST:STEP or FIRST-LAST%%LIMIT, such as 1-100%%8");
 }
 
 static int read_deps(struct spec *s, const struct source *src)
@@ -152,7 +154,8 @@ static int read_array(struct spec *s, const struct source *src)
                         src->err) < 0)
         return -1;
     if (text && s->lines)
-        return err_set(src->err, ERR_INVALID, "%sarray and lines can't be used together", src->where);
+        return err_set(src->err, ERR_INVALID, "%sarray and lines can't be used together",
+                       src->where);
     s->step = 1;
     if (text && spec_parse_array(text, &s->first, &s->last, &s->step, &s->limit, src->err) != 0)
         return -1;
@@ -184,28 +187,31 @@ static int check_strings(const struct source *src, const char *key, yyjson_val *
     yyjson_arr_iter it = yyjson_arr_iter_with(list);
     for (yyjson_val *v; (v = yyjson_arr_iter_next(&it)) != NULL;)
         if (!yyjson_is_str(v))
-            return err_set(src->err, ERR_INVALID, "%s%s: expected a list of strings", src->where, key);
+            return err_set(src->err, ERR_INVALID, "%s%s: expected a list of strings", src->where,
+                           key);
     return 0;
 }
 
 static int read_command(struct spec *s, const struct source *src)
 {
-    if (get_str(src, "command", LIMIT_JOB_SPEC, &s->command) < 0
-        || get_str(src, "script", LIMIT_JOB_SPEC, &s->script) < 0
-        || jsonx_get_array(source_of(src, "argv"), src->where, "argv", LIMIT_JOB_ARGS, &s->argv,
-                           src->err) < 0)
+    if (get_str(src, "command", LIMIT_JOB_SPEC, &s->command) < 0 ||
+        get_str(src, "script", LIMIT_JOB_SPEC, &s->script) < 0 ||
+        jsonx_get_array(source_of(src, "argv"), src->where, "argv", LIMIT_JOB_ARGS, &s->argv,
+                        src->err) < 0)
         return -1;
     if (s->argv && check_strings(src, "argv", s->argv) != 0)
         return -1;
     if (!s->command && !s->script && !s->argv)
         return err_set(src->err, ERR_INVALID, "%scommand is missing", src->where),
-               err_hint(src->err, "give \"command\" (a shell command) or \"argv\" (a list of strings)");
+               err_hint(src->err,
+                        "give \"command\" (a shell command) or \"argv\" (a list of strings)");
     if (s->command && (s->script || s->argv))
-        return err_set(src->err, ERR_INVALID, "%scommand can't be used with argv or script", src->where);
-    if ((s->command && s->command[strspn(s->command, " \t\r\n")] == '\0')
-        || (s->script && !*s->script)
-        || (s->argv && !s->script
-            && (yyjson_arr_size(s->argv) == 0 || yyjson_get_len(yyjson_arr_get_first(s->argv)) == 0)))
+        return err_set(src->err, ERR_INVALID, "%scommand can't be used with argv or script",
+                       src->where);
+    if ((s->command && s->command[strspn(s->command, " \t\r\n")] == '\0') ||
+        (s->script && !*s->script) ||
+        (s->argv && !s->script &&
+         (yyjson_arr_size(s->argv) == 0 || yyjson_get_len(yyjson_arr_get_first(s->argv)) == 0)))
         return err_set(src->err, ERR_INVALID, "%sthe command is empty", src->where);
     return 0;
 }
@@ -215,8 +221,8 @@ static bool valid_env_name(const char *s)
     if (!*s || (*s >= '0' && *s <= '9'))
         return false;
     for (; *s; s++)
-        if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9')
-              || *s == '_'))
+        if (!((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9') ||
+              *s == '_'))
             return false;
     return true;
 }
@@ -243,9 +249,9 @@ static int read_env(struct spec *s, const struct source *src)
 
 static int read_paths(struct spec *s, const struct source *src)
 {
-    if (get_str(src, "workdir", LIMIT_JOB_PATH, &s->workdir) < 0
-        || get_str(src, "stdout_path", LIMIT_JOB_PATH, &s->stdout_path) < 0
-        || get_str(src, "stderr_path", LIMIT_JOB_PATH, &s->stderr_path) < 0)
+    if (get_str(src, "workdir", LIMIT_JOB_PATH, &s->workdir) < 0 ||
+        get_str(src, "stdout_path", LIMIT_JOB_PATH, &s->stdout_path) < 0 ||
+        get_str(src, "stderr_path", LIMIT_JOB_PATH, &s->stderr_path) < 0)
         return -1;
     if (s->workdir && s->workdir[0] != '/')
         return err_set(src->err, ERR_INVALID, "%sworkdir: expected an absolute path, not '%s'",
@@ -259,16 +265,16 @@ static int read_paths(struct spec *s, const struct source *src)
 static int read_numbers(struct spec *s, const struct source *src)
 {
     s->threads = 1;
-    if (get_int(src, "threads", 1, LIMIT_JOB_THREADS, &s->threads) < 0
-        || get_int(src, "gpus", 0, LIMIT_JOB_GPUS, &s->gpus) < 0
-        || get_int(src, "priority", -LIMIT_JOB_PRIORITY, LIMIT_JOB_PRIORITY, &s->priority) < 0
-        || get_int(src, "retry", 0, LIMIT_JOB_RETRIES, &s->retry) < 0
-        || jsonx_get_size(source_of(src, "memory"), src->where, "memory", &s->memory, src->err) < 0
-        || jsonx_get_duration(source_of(src, "timeout"), src->where, "timeout", &s->timeout_ns,
-                              src->err) < 0
-        || jsonx_get_duration(source_of(src, "retry_delay"), src->where, "retry_delay",
-                              &s->retry_delay_ns, src->err) < 0
-        || jsonx_get_bool(source_of(src, "hold"), src->where, "hold", &s->hold, src->err) < 0)
+    if (get_int(src, "threads", 1, LIMIT_JOB_THREADS, &s->threads) < 0 ||
+        get_int(src, "gpus", 0, LIMIT_JOB_GPUS, &s->gpus) < 0 ||
+        get_int(src, "priority", -LIMIT_JOB_PRIORITY, LIMIT_JOB_PRIORITY, &s->priority) < 0 ||
+        get_int(src, "retry", 0, LIMIT_JOB_RETRIES, &s->retry) < 0 ||
+        jsonx_get_size(source_of(src, "memory"), src->where, "memory", &s->memory, src->err) < 0 ||
+        jsonx_get_duration(source_of(src, "timeout"), src->where, "timeout", &s->timeout_ns,
+                           src->err) < 0 ||
+        jsonx_get_duration(source_of(src, "retry_delay"), src->where, "retry_delay",
+                           &s->retry_delay_ns, src->err) < 0 ||
+        jsonx_get_bool(source_of(src, "hold"), src->where, "hold", &s->hold, src->err) < 0)
         return -1;
     return 0;
 }
@@ -276,12 +282,13 @@ static int read_numbers(struct spec *s, const struct source *src)
 static int read_words(struct spec *s, const struct source *src)
 {
     const char *on_lost = NULL;
-    if (get_str(src, "name", LIMIT_JOB_NAME, &s->name) < 0
-        || get_str(src, "node", LIMIT_JOB_NAME, &s->node) < 0
-        || get_str(src, "on_lost", 16, &on_lost) < 0)
+    if (get_str(src, "name", LIMIT_JOB_NAME, &s->name) < 0 ||
+        get_str(src, "node", LIMIT_JOB_NAME, &s->node) < 0 ||
+        get_str(src, "on_lost", 16, &on_lost) < 0)
         return -1;
     if (on_lost && !str_eq(on_lost, "hold") && !str_eq(on_lost, "requeue"))
-        return err_set(src->err, ERR_INVALID, "%son_lost: expected \"hold\" or \"requeue\"", src->where);
+        return err_set(src->err, ERR_INVALID, "%son_lost: expected \"hold\" or \"requeue\"",
+                       src->where);
     if (on_lost)
         s->on_lost = *on_lost == 'h' ? ON_LOST_HOLD : ON_LOST_REQUEUE;
     return 0;
@@ -303,8 +310,8 @@ static size_t spec_size(const struct spec *s)
     return n;
 }
 
-int spec_read(struct spec *s, yyjson_val *json, yyjson_val *defaults, const char *where, bool stored,
-              struct err *err)
+int spec_read(struct spec *s, yyjson_val *json, yyjson_val *defaults, const char *where,
+              bool stored, struct err *err)
 {
     struct source src = { json, defaults, where, err };
 
@@ -315,14 +322,15 @@ int spec_read(struct spec *s, yyjson_val *json, yyjson_val *defaults, const char
                        (int)strlen(where), where);
     if (!stored && jsonx_only_fields(json, where, spec_fields, err) != 0)
         return -1;
-    if (read_command(s, &src) != 0 || read_env(s, &src) < 0 || read_paths(s, &src) != 0
-        || read_numbers(s, &src) != 0 || read_words(s, &src) != 0)
+    if (read_command(s, &src) != 0 || read_env(s, &src) < 0 || read_paths(s, &src) != 0 ||
+        read_numbers(s, &src) != 0 || read_words(s, &src) != 0)
         goto fail;
     if ((!stored && read_array(s, &src) != 0) || read_deps(s, &src) < 0)
         goto fail;
     if (!stored && spec_size(s) > LIMIT_JOB_SPEC) {
-        err_set(err, ERR_TOO_LARGE, "%scommand, arguments, environment and script together are over %d KiB",
-                where, LIMIT_JOB_SPEC / 1024);
+        err_set(err, ERR_TOO_LARGE,
+                "%scommand, arguments, environment and script together are over %d KiB", where,
+                LIMIT_JOB_SPEC / 1024);
         err_hint(err, "put long input into a file and pass its name");
         goto fail;
     }

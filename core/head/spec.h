@@ -29,14 +29,14 @@ enum spec_on_lost { ON_LOST_DEFAULT, ON_LOST_HOLD, ON_LOST_REQUEUE };
 
 /* Strings borrow from the JSON document the spec was read from. */
 struct spec {
-    yyjson_val *json; /* the object itself */
+    yyjson_val *json;    /* the object itself */
     const char *command; /* shell command, or NULL */
     yyjson_val *argv;    /* array of strings, or NULL */
     const char *script;  /* text, or NULL; argv then are its arguments */
     const char *name;    /* or NULL */
     const char *node;    /* or NULL */
     const char *workdir, *stdout_path, *stderr_path; /* or NULL */
-    yyjson_val *env;     /* object of strings, or NULL */
+    yyjson_val *env;                                 /* object of strings, or NULL */
     int64_t threads, gpus, priority, memory;
     int64_t timeout_ns, retry, retry_delay_ns;
     enum spec_on_lost on_lost;
@@ -53,8 +53,8 @@ struct spec {
  * apply where `json` has none. `where` is "" or "jobs[3]." for messages. `stored` accepts what
  * spec_encode writes and skips the checks of a fresh request. ERR_INVALID, ERR_TOO_LARGE.
  */
-int spec_read(struct spec *s, yyjson_val *json, yyjson_val *defaults, const char *where, bool stored,
-              struct err *err);
+int spec_read(struct spec *s, yyjson_val *json, yyjson_val *defaults, const char *where,
+              bool stored, struct err *err);
 void spec_fini(struct spec *s);
 
 /* Appends the stored form: everything that has no column of its own. */
@@ -84,12 +84,12 @@ struct spec_launch {
 };
 
 struct spec_context {
-    int64_t id;           /* job, or the array of a task */
-    int64_t task;         /* -1 none */
+    int64_t id;   /* job, or the array of a task */
+    int64_t task; /* -1 none */
     int32_t attempt;
     int64_t threads, gpus;
     const char *node;
-    const char *line;     /* --each-line, or NULL */
+    const char *line;            /* --each-line, or NULL */
     const char *const *base_env; /* "K=V", NULL-terminated: the daemon's own basics */
     const char *home;
 };
@@ -100,7 +100,7 @@ int spec_launch_prepare(const struct spec *s, const struct spec_context *c, stru
 void spec_launch_fini(struct spec_launch *l);
 
 /* stdout or stderr path of a job for listings: placeholders replaced, absolute; false when the job has none of its own. */
-bool spec_output_path(const struct spec *s, const char *path, int64_t id, int64_t task, const char *home,
-                      struct buf *out);
+bool spec_output_path(const struct spec *s, const char *path, int64_t id, int64_t task,
+                      const char *home, struct buf *out);
 
 #endif

@@ -105,8 +105,8 @@ static char **build_env(const struct spec *s, const struct spec_context *c)
         env_set(&w, mem_strdup(c->base_env[i]));
     yyjson_obj_iter it = yyjson_obj_iter_with(s->env);
     for (yyjson_val *k; s->env && (k = yyjson_obj_iter_next(&it)) != NULL;)
-        env_set(&w, mem_printf("%s=%s", yyjson_get_str(k),
-                               yyjson_get_str(yyjson_obj_iter_get_val(k))));
+        env_set(&w,
+                mem_printf("%s=%s", yyjson_get_str(k), yyjson_get_str(yyjson_obj_iter_get_val(k))));
     env_set(&w, mem_printf("HIVE_JOB_ID=%" PRId64, c->id));
     if (c->task >= 0)
         env_set(&w, mem_printf("HIVE_TASK_ID=%" PRId64, c->task));
@@ -136,8 +136,8 @@ static void expand_path(const char *path, int64_t id, int64_t task, struct buf *
     }
 }
 
-bool spec_output_path(const struct spec *s, const char *path, int64_t id, int64_t task, const char *home,
-                      struct buf *out)
+bool spec_output_path(const struct spec *s, const char *path, int64_t id, int64_t task,
+                      const char *home, struct buf *out)
 {
     if (!path)
         return false;
@@ -175,8 +175,8 @@ int spec_launch_prepare(const struct spec *s, const struct spec_context *c, stru
     l->stdout_path = output_path(s, s->stdout_path, c);
     l->stderr_path = output_path(s, s->stderr_path, c);
     l->script = s->script;
-    if (words_size(l->argv) + words_size(l->env) + (l->script ? strlen(l->script) : 0)
-        > LIMIT_JOB_SPEC + 16384) {
+    if (words_size(l->argv) + words_size(l->env) + (l->script ? strlen(l->script) : 0) >
+        LIMIT_JOB_SPEC + 16384) {
         spec_launch_fini(l);
         return err_set(err, ERR_TOO_LARGE, "arguments and environment are over %d KiB",
                        LIMIT_JOB_SPEC / 1024);

@@ -155,8 +155,8 @@ static bool is_usable(const struct http_client *c)
 }
 
 /*
- * Sends header and body. Stops early, without error, when the server has answered already or takes no
- * more: then its answer says why.
+ * Sends header and body. Stops early, without error, when the server has answered already or takes
+ * no more: then its answer says why.
  */
 static int send_request(struct http_client *c, struct buf *head,
                         const struct http_client_request *r, int64_t deadline_ns, bool *all,

@@ -3,16 +3,16 @@
  * Private to the HTTP server (http_server.c: listeners and the set of connections; http_conn.c: one
  * connection; http_reply.c: answers).
  *
- * A connection is entered from an event (its descriptor, its deadline, the server's `later` timer) or
- * by a call of the application (http_reply and friends). Each entry ends in conn_finish(), which
- * sends what can be sent and then closes the connection or arms its watch and deadline. Only entries
- * from events call the application; what a call or the before-sleep hook finds to be called is put on
- * the `later` list.
+ * A connection is entered from an event (its descriptor, its deadline, the server's `later` timer)
+ * or by a call of the application (http_reply and friends). Each entry ends in conn_finish(), which
+ * sends what can be sent and then closes the connection or arms its watch and deadline. Only
+ * entries from events call the application; what a call or the before-sleep hook finds to be called
+ * is put on the `later` list.
  *
- * Most connections of the command line live for one turn: accepted, read, answered in the before-sleep
- * phase, closed. They are never registered with epoll: registration of a connection whose request is
- * being handled is put off to the server's own before-sleep hook, which is last in the order because
- * it is added anew whenever there is something to settle.
+ * Most connections of the command line live for one turn: accepted, read, answered in the
+ * before-sleep phase, closed. They are never registered with epoll: registration of a connection
+ * whose request is being handled is put off to the server's own before-sleep hook, which is last in
+ * the order because it is added anew whenever there is something to settle.
  */
 #ifndef HIVE_NET_HTTP_CONN_H
 #define HIVE_NET_HTTP_CONN_H

@@ -66,7 +66,8 @@ static int hex_digit(char c)
     return -1;
 }
 
-/* The byte of a percent escape at s, or -1. %00 is none: it could not be passed on in a C string. */
+/* The byte of a percent escape at s, or -1. %00 is none: it could not be passed on in a C
+ * string. */
 static int escape(const char *s, size_t len)
 {
     if (len < 3 || s[0] != '%')
@@ -247,7 +248,8 @@ static int first_line(struct http_parser *p, const char *s, size_t n)
 
 /* --- fields --- */
 
-/* Counts, checks and splits one line of the header or trailer; it is stored only from the header. */
+/* Counts, checks and splits one line of the header or trailer; it is stored only from the
+ * header. */
 static int field_line(struct http_parser *p, const char *s, size_t n)
 {
     struct buf *text = &p->msg.text;

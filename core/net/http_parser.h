@@ -7,8 +7,8 @@
  *     no token: 400
  *   - Content-Length twice (even if equal), not plain digits, or with Transfer-Encoding: 400
  *   - Transfer-Encoding other than exactly one "chunked": 501; with HTTP/1.0: 400; chunk sizes over
- *     15 hex digits or with junk: 400; chunk extensions are skipped, trailers are checked as headers
- *     are and dropped, and both count towards LIMIT_HTTP_HEADER_BYTES
+ *     15 hex digits or with junk: 400; chunk extensions are skipped, trailers are checked as
+ *     headers are and dropped, and both count towards LIMIT_HTTP_HEADER_BYTES
  *   - Host missing in an HTTP/1.1 request, or twice: 400
  *   - HTTP/1.0 is understood (no keep-alive), other versions: 505
  *   - limits of base/limits.h: 414, 431, 413
@@ -85,9 +85,9 @@ struct http_parser {
 void http_parser_init(struct http_parser *p, enum http_side side, int64_t max_body);
 void http_parser_fini(struct http_parser *p);
 /*
- * Feeds bytes; *used says how many were taken (the rest must be fed again). Returns after each event,
- * so call it until HTTP_NEED_MORE, also with len 0: HTTP_DONE may follow without further bytes. After
- * HTTP_DONE and HTTP_ERROR it takes nothing and returns the same again.
+ * Feeds bytes; *used says how many were taken (the rest must be fed again). Returns after each
+ * event, so call it until HTTP_NEED_MORE, also with len 0: HTTP_DONE may follow without further
+ * bytes. After HTTP_DONE and HTTP_ERROR it takes nothing and returns the same again.
  */
 enum http_event http_parser_feed(struct http_parser *p, const char *data, size_t len, size_t *used);
 /* End of the stream: HTTP_DONE for a response delimited by closing, HTTP_NEED_MORE if nothing had
@@ -95,7 +95,8 @@ enum http_event http_parser_feed(struct http_parser *p, const char *data, size_t
 enum http_event http_parser_eof(struct http_parser *p);
 /* After HTTP_DONE: forgets the message; the next one may be fed. Big buffers are given back. */
 void http_parser_next(struct http_parser *p);
-/* After HTTP_HEADERS: whether body bytes follow (possibly none of a chunked or close-delimited one). */
+/* After HTTP_HEADERS: whether body bytes follow (possibly none of a chunked or close-delimited
+ * one). */
 bool http_parser_has_body(const struct http_parser *p);
 
 /* Value of a field (name in lower case), or NULL. The first one if repeated. */

@@ -51,8 +51,9 @@ static bool unix_is_live(const struct sockaddr_un *un, int type)
     return live;
 }
 
-/* Opens the socket's folder and locks it, so that nobody else is between looking at a stale socket
- * and replacing it. Returns -1 without err where that can't be done: better no lock than no daemon. */
+/* Opens the socket's folder and locks it, so that nobody else is between looking at a stale
+ * socket and replacing it. Returns -1 without err where that can't be done: better no lock than
+ * no daemon. */
 static int lock_folder(const char *path)
 {
     char dir[SOCK_PATH_MAX + 1];
@@ -135,8 +136,8 @@ static int64_t deadline(int64_t timeout_ns)
     return until;
 }
 
-/* A Unix connect doesn't wait for an accept, only for a place in the queue, and that wait is ruled by
- * the send time-out. */
+/* A Unix connect doesn't wait for an accept, only for a place in the queue, and that wait is ruled
+ * by the send time-out. */
 static int connect_unix(int fd, const struct sockaddr_un *un, int64_t until)
 {
     int sys;

@@ -37,9 +37,9 @@ struct sock_addr {
  */
 int sock_parse_addr(const char *text, struct sock_addr *addr, struct err *err);
 /*
- * Listens on TCP; port 0 takes a free one, addr->port is set to it. "::" takes IPv4 connections too.
- * Accepted sockets inherit TCP_NODELAY and keep-alive probes. An address in use is ERR_CONFLICT.
- * Returns the descriptor.
+ * Listens on TCP; port 0 takes a free one, addr->port is set to it. "::" takes IPv4 connections
+ * too. Accepted sockets inherit TCP_NODELAY and keep-alive probes. An address in use is
+ * ERR_CONFLICT. Returns the descriptor.
  */
 int sock_listen_tcp(struct sock_addr *addr, struct err *err);
 
@@ -51,14 +51,15 @@ int sock_listen_tcp(struct sock_addr *addr, struct err *err);
 int sock_connect_unix(const char *path, int type, int64_t timeout_ns, struct err *err);
 int sock_connect_tcp(const char *host_port, int64_t timeout_ns, struct err *err);
 
-/* uid of the process that connected to (or listens at) the other end of a Unix socket (SO_PEERCRED),
- * pid too if not NULL. */
+/* uid of the process that connected to (or listens at) the other end of a Unix socket
+ * (SO_PEERCRED), pid too if not NULL. */
 int sock_peer_uid(int fd, uid_t *uid, pid_t *pid, struct err *err);
 /*
- * uid of the owner of the other end of an accepted TCP connection from this same machine, asked from
- * the kernel by address pair (sock_diag(7), inet_diag). The owner is who created the client's socket.
- * ERR_NOT_FOUND when it has no local owner (remote peer, another network namespace, or already
- * closed): the caller then treats it as a stranger. ERR_UNAVAILABLE when the kernel can't tell.
+ * uid of the owner of the other end of an accepted TCP connection from this same machine, asked
+ * from the kernel by address pair (sock_diag(7), inet_diag). The owner is who created the client's
+ * socket. ERR_NOT_FOUND when it has no local owner (remote peer, another network namespace, or
+ * already closed): the caller then treats it as a stranger. ERR_UNAVAILABLE when the kernel can't
+ * tell.
  */
 int sock_tcp_peer_uid(int fd, uid_t *uid, struct err *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Who is at the other end of a socket. For TCP the kernel is asked for the *client's* socket, by the
- * address pair seen from the client's side, and says who owns it. What must not be believed:
+ * Who is at the other end of a socket. For TCP the kernel is asked for the *client's* socket, by
+ * the address pair seen from the client's side, and says who owns it. What must not be believed:
  *   - a socket without an inode: it was closed, and its owner then reads as 0, which is root;
  *   - any state but a connected one: the lookup falls back to listeners on the client's port, and a
  *     port that was given up can be in use again for a connection that is being tried;

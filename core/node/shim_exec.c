@@ -28,7 +28,6 @@
 
 struct child {
     struct shim_exec *x;
-    pid_t parent;
     const char *path;      /* value of PATH */
     const char **sh_argv;  /* room for "sh FILE ARGS…" */
     char file[PATH_MAX];   /* candidate */
@@ -109,7 +108,7 @@ IN_CHILD static int prepare(struct child *c)
     if (setsid() < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         return errno;
     /* The shim may have died before the line above. */
-    if (getppid() != c->parent)
+    if (getppid() != c->x->self)
         _exit(127);
     if (dup2(c->x->in, 0) < 0 || dup2(c->x->out, 1) < 0 || dup2(c->x->err, 2) < 0)
         return errno;
@@ -151,7 +150,7 @@ IN_CHILD static int child_main(void *arg)
 
 pid_t shim_exec(struct shim_exec *x)
 {
-    struct child c = { .x = x, .parent = getpid(), .path = find_path(x->env) };
+    struct child c = { .x = x, .path = find_path(x->env) };
     size_t argc = 0;
     pid_t pid;
 

@@ -22,6 +22,7 @@ struct shim_exec {
     const char *const *argv; /* argv[0] is searched in the PATH of env, from inside workdir */
     const char *const *env;
     const char *workdir;
+    pid_t self;                 /* of the caller */
     int in, out, err;           /* become descriptors 0, 1, 2; all others are closed */
     const struct cgroup *group; /* entered first; NULL: none */
     void *stack;                /* SHIM_EXEC_STACK bytes for the child, end aligned to 16 */

@@ -292,6 +292,7 @@ void shim_job_start(struct shim *s)
         .argv = j->argv ? j->argv : run->argv,
         .env = run->env,
         .workdir = run->workdir,
+        .self = s->pid,
         .in = s->null_fd,
         .out = j->out,
         .err = j->err,

@@ -51,11 +51,12 @@ static void read_job(struct store *s, sqlite3_stmt *st, struct store_job *j)
     j->spec = db_text(st, 32);
 }
 
-int job_deliver(struct store *s, int64_t id, bool (*fn)(void *arg, const struct store_job *j),
-                void *arg, bool *go_on, struct err *err)
+static int deliver(struct store *s, enum statement which, int64_t id,
+                   bool (*fn)(void *arg, const struct store_job *j), void *arg, bool *go_on,
+                   struct err *err)
 {
     struct store_job j;
-    sqlite3_stmt *st = db_stmt(s, ST_JOB_GET, err);
+    sqlite3_stmt *st = db_stmt(s, which, err);
 
     if (!st)
         return -1;
@@ -67,6 +68,12 @@ int job_deliver(struct store *s, int64_t id, bool (*fn)(void *arg, const struct 
     *go_on = fn(arg, &j);
     sqlite3_reset(st);
     return 1;
+}
+
+int job_deliver(struct store *s, int64_t id, bool (*fn)(void *arg, const struct store_job *j),
+                void *arg, bool *go_on, struct err *err)
+{
+    return deliver(s, ST_JOB_GET, id, fn, arg, go_on, err);
 }
 
 struct one {
@@ -89,6 +96,15 @@ int store_job_get(struct store *s, int64_t id, void (*fn)(void *arg, const struc
     bool go_on;
 
     return job_deliver(s, id, call_one, &one, &go_on, err);
+}
+
+int store_array_get(struct store *s, int64_t id, void (*fn)(void *arg, const struct store_job *j),
+                    void *arg, struct err *err)
+{
+    struct one one = { fn, arg };
+    bool go_on;
+
+    return deliver(s, ST_ARRAY_GET, id, call_one, &one, &go_on, err);
 }
 
 int store_task_get(struct store *s, int64_t array_id, int64_t task,

@@ -128,6 +128,10 @@ int store_job_get(struct store *s, int64_t id, void (*fn)(void *arg, const struc
 /* The same for a task by array and index. */
 int store_task_get(struct store *s, int64_t array_id, int64_t task,
                    void (*fn)(void *arg, const struct store_job *j), void *arg, struct err *err);
+/* As store_job_get, and may be called from within the callback of store_job_get, store_task_get and
+ * store_job_list, for what a task doesn't have and its array has. */
+int store_array_get(struct store *s, int64_t id, void (*fn)(void *arg, const struct store_job *j),
+                    void *arg, struct err *err);
 
 /*
  * All jobs, arrays and tasks whose status is below first_terminal, by id; for loading at start.

@@ -64,7 +64,7 @@ struct store *store_open_steps(const char *state_dir, const struct schema_step *
 /* --- db.c: SQLite with our errors --- */
 
 /*
- * Turns the result `rc` of a call into an error ("can't DOING /path/hive.db: why"), notices a failed
+ * Turns the result `rc` of a call into an error ("can't DOING PATH: why"), notices a failed
  * sync and rolls an open transaction back. Always returns -1.
  */
 int db_fail(struct store *s, int rc, const char *doing, struct err *err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The input is what a peer sends: it is parsed as requests and as responses, each at once and in small
- * pieces. Both ways must tell the same story (network timing must not change what a message means),
- * and what is reported must keep the promises of the header. Each piece is an allocation of its own,
- * so that a byte read past its end is seen.
+ * The input is what a peer sends: it is parsed as requests and as responses, each at once and in
+ * small pieces. Both ways must tell the same story (network timing must not change what a message
+ * means), and what is reported must keep the promises of the header. Each piece is an allocation of
+ * its own, so that a byte read past its end is seen.
  */
 #include "base/limits.h"
 #include "base/mem.h"

@@ -593,3 +593,34 @@ TEST(a_callback_may_read_other_things)
     CHECK_INT(n.again, -1); /* refused, not mixed up: a listing reads job by job */
     store_close(s);
 }
+
+static void note_first(void *arg, const struct store_job *j)
+{
+    *(int64_t *)arg = j->first;
+}
+
+static bool ask_array(void *arg, const struct store_job *j)
+{
+    struct nested *n = arg;
+    struct err err = ERR_INIT;
+
+    CHECK_INT(store_array_get(n->s, j->array_id, note_first, &n->below, &err), 1);
+    CHECK_STR(j->name, "a task");
+    return true;
+}
+
+TEST(a_callback_may_ask_for_the_array_of_its_task)
+{
+    struct store *s = open_store();
+    struct err err = ERR_INIT;
+    struct nested n = { s, 0, 0 };
+
+    begin(s);
+    add(s, (struct store_job){ .is_array = true, .first = 17 });
+    add(s, (struct store_job){ .array_id = 1, .task = 17, .name = "a task" });
+    commit(s);
+    CHECK_OK(store_job_list(s, &(struct store_filter){ .array_id = 1 }, ask_array, &n, &err), &err);
+    CHECK_INT(n.below, 17);
+    CHECK_INT(store_array_get(s, 99, note_first, &n.below, &err), 0);
+    store_close(s);
+}
