@@ -1,5 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Inside of the head; only core/head/head_*.c include this. */
+/*
+ * Inside of the head; only core/head/head*.c and their tests include this.
+ *
+ *   head.c         life: opening, loading the queue, closing
+ *   head_turn.c    the turn: commit, or put everything back; timers
+ *   head_job.c     jobs in memory, and where a queued one waits
+ *   head_deps.c    who waits for whom
+ *   head_array.c   arrays
+ *   head_submit.c  checks and submits
+ *   head_change.c  cancel, hold, release, retry
+ *   head_run.c     attempts: starting, ends, adoption
+ *   head_view.c    what clients see
+ */
 #ifndef HIVE_HEAD_HEAD_PRIV_H
 #define HIVE_HEAD_HEAD_PRIV_H
 
@@ -18,7 +30,7 @@
 
 /* A live attempt, or the end of one that is not committed yet. */
 struct head_run {
-    struct list link; /* head.runs */
+    struct list link; /* head.starting, head.runs, head.over */
     struct head_job *job;
     struct sched_alloc alloc;
     struct attempt_key key;
@@ -31,16 +43,17 @@ struct head_run {
     struct attempt_end end;
 };
 
-/* What an array has beyond a job. Tasks that wait for a retry stand in `again`. */
+/*
+ * What an array has beyond a job. Tasks before `next` have rows; of those from `next` on, the ones
+ * in `ahead` have. When the rest is cancelled, `next` goes past the end: nothing is left to start.
+ */
 struct head_array {
     int64_t first, last, step, limit, next;
     int64_t n_succeeded, n_failed, n_cancelled;
-    int64_t live; /* tasks with a head_job of their own */
-    struct map
-        ahead; /* task index+1 → anything: has a row although >= next (cancelled one by one) */
-    struct list again; /* head_job.wait: requeued tasks, oldest first */
+    int64_t started_wall_ns; /* of its first task; 0 not yet */
+    struct map ahead;        /* task index + 1 -> anything */
+    struct list again;       /* head_job.wait: requeued tasks, in the order they came back */
     int64_t again_count;
-    bool cancelled; /* the rest is not to be started */
 };
 
 struct head_deps {
@@ -53,7 +66,7 @@ enum head_wait { WAIT_NONE, WAIT_SCHED, WAIT_HELD, WAIT_DEPS, WAIT_TIME, WAIT_AG
 /* A job that has not ended: 1,000,000 of these must fit, so rare things hang off it. */
 struct head_job {
     struct sched_entry entry; /* entry.id: the job's id */
-    struct list wait;         /* parked in head.parked or array->again, or on its own */
+    struct list wait;         /* in head.parked, head.delayed or array->again, or on its own */
     struct head_job *array;   /* a task's array */
     struct head_run *run;
     struct head_array *tasks; /* an array's */
@@ -72,8 +85,9 @@ struct head_job {
     struct head_job *next_dirty;
 };
 
-struct head_dependents { /* value of head.dependents */
-    size_t count, cap;
+/* Value of head.dependents. An id may stay behind when its job no longer waits; `stale` counts. */
+struct head_dependents {
+    size_t count, cap, stale;
     int64_t *ids;
 };
 
@@ -89,24 +103,27 @@ struct head {
     char *state_dir, *address, *node_name, *home;
     char **base_env;
     uint64_t fence;
-    struct map jobs;       /* id → head_job, live ones */
-    struct map dependents; /* id → head_dependents */
-    struct list runs;      /* head_run.link: live attempts */
-    struct list starting;  /* head_run.link: ordered in this turn, not committed */
-    struct list over;      /* head_run.link: attempts that ended in this turn */
-    struct list parked;    /* head_job.wait: queued but not in the scheduler */
-    struct head_job *dirty;
+    struct map jobs;        /* id -> head_job, live ones */
+    struct map dependents;  /* id -> head_dependents */
+    struct list runs;       /* head_run.link: live attempts */
+    struct list starting;   /* head_run.link: ordered in this turn, not committed */
+    struct list over;       /* head_run.link: attempts that ended in this turn */
+    struct list parked;     /* head_job.wait: held, or waiting for other jobs */
+    struct list delayed;    /* head_job.wait: retries, the soonest first */
+    struct head_job *dirty; /* by next_dirty */
     struct list ops;        /* head_op.link: waiting for the commit */
     struct list ends;       /* head_end.link: ends of attempts to be applied (again) */
     struct head_run *spare; /* the next allocation is decided into it */
+    struct map use_changed; /* user + 1 -> anything: fair share to be written */
     struct ev_hook hook;
-    struct ev_timer
-        timer; /* next deadline of ours: delayed retries, backfill, retry after a failed commit */
+    struct ev_timer timer; /* next deadline of ours: retries, backfill, a turn that failed */
     struct ev_timer prune_timer;
-    int64_t resume_ns; /* monotonic: no new transaction before (disk was full) */
+    int64_t resume_ns; /* monotonic: nothing starts and no end is applied before (disk was full) */
     int64_t use_saved_ns;
-    bool broken;
-    bool kills; /* some run has kill_now */
+    bool txn;     /* the turn has a transaction; the store may have lost it in a failed read */
+    bool broken;  /* the store can't be trusted: no more turns */
+    bool closing; /* nothing starts any more */
+    bool kills;   /* some run has kill_now */
 };
 
 struct head_end {
@@ -116,39 +133,61 @@ struct head_end {
     struct attempt_end end;
 };
 
-/* head.c */
+/* Times far in the future stay there. */
+static inline int64_t head_time_add(int64_t at_ns, int64_t delay_ns)
+{
+    return delay_ns > INT64_MAX - at_ns ? INT64_MAX : at_ns + delay_ns;
+}
+
+/* head_turn.c */
 int head_txn(struct head *h, struct err *err); /* opens the turn's transaction unless it is open */
 void head_fail_turn(struct head *h, const struct err *err);
-void head_dirty(struct head *h, struct head_job *j);
+void head_turn_end(struct head *h);
+void head_finish_ops(struct head *h, const struct err *err);
 void head_arm(struct head *h, int64_t due_mono_ns);
+void head_on_timer(struct ev_timer *t);
+void head_on_prune(struct ev_timer *t);
 
-/* head_job.c: jobs in memory */
-extern const char head_reason_cancelling[];
+/* head_job.c */
+extern const char head_reason_cancelling[], head_reason_user[];
+void head_dirty(struct head *h, struct head_job *j);
+void head_job_event(struct head *h, struct head_job *j, enum job_event ev);
+/* Makes the job in memory, or refreshes it. An array then needs head_array_load_ahead(). */
 struct head_job *head_job_load(struct head *h, const struct store_job *row);
 void head_job_forget(struct head *h, struct head_job *j);
 void head_job_row(struct head *h, const struct head_job *j, struct store_job *row);
+/* What only the stored specification knows: the node, and (if asked for) who it waits for. */
+int head_job_read_spec(struct head *h, struct head_job *j, bool deps, struct err *err);
+/* The stored specification, malloc'd. */
+char *head_spec_text(struct head *h, int64_t id, struct err *err);
+void head_job_shape(const struct head_job *j, struct sched_shape *shape);
 void head_job_queue(struct head *h, struct head_job *j); /* puts a queued job where it waits */
 void head_job_unqueue(struct head *h, struct head_job *j);
-void head_job_shape(const struct head_job *j, struct sched_shape *shape);
+
+/* head_deps.c */
+/* Sets what j waits for. A dependency that has already failed cancels j. */
 int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep *deps, size_t count,
                       struct err *err);
+void head_deps_forget(struct head *h, struct head_job *j);
+/* Job `id` ended: who waits for it is released or cancelled, and so on down the chain. */
 void head_deps_settle(struct head *h, int64_t id, int status);
-void head_job_event(struct head *h, struct head_job *j, enum job_event ev);
-int head_deps_from_spec(struct head *h, struct head_job *j, const char *spec, struct err *err);
+void head_dependents_drop(struct head *h, int64_t id);
 
 /* head_array.c */
-void head_array_load(struct head *h, struct head_job *j, const struct store_job *row);
+void head_array_load(struct head_job *j, const struct store_job *row);
+int head_array_load_ahead(struct head *h, struct head_job *j, struct err *err);
 int64_t head_array_total(const struct head_array *a);
-int64_t head_array_unstarted(const struct head_array *a); /* tasks without a row */
+int64_t head_array_unstarted(const struct head_array *a); /* tasks without a row, to be started */
 void head_array_queue(struct head *h, struct head_job *j);
 struct head_job *head_array_take(struct head *h, struct head_job *j, struct err *err);
 void head_array_child_ended(struct head *h, struct head_job *task);
 void head_array_settle(struct head *h, struct head_job *j);
+void head_array_cancel_rest(struct head_array *a); /* what never started never will */
 int head_array_skip(struct head *h, struct head_job *j, int64_t task, struct err *err);
 int head_array_restore(struct head *h, struct head_job *j, struct err *err);
 
 /* head_run.c: attempts */
-void head_dispatch(struct head *h);
+int head_dispatch(struct head *h, struct err *err);
 void head_act(struct head *h); /* after the commit: orders and kills */
 void head_apply_end(struct head *h, struct head_end *e);
 void head_run_undo(struct head *h, struct head_run *r);

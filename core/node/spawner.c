@@ -163,6 +163,7 @@ int spawner_main(int argc, char **argv)
     cgroup_detect(&sp->caps, getppid());
     tell(sp, SPAWNER_READY, getpid(), sp->caps.note);
     serve(sp);
+    cgroup_release(&sp->caps);
     free(sp->shims.items);
     free(sp->died.items);
     free(sp);

@@ -21,7 +21,11 @@ static int make_group(const char *base, const char *name, struct err *err)
     int fd = -1;
 
     rmdir(path);
-    if (mkdir(path, 0755) == 0 || errno == EEXIST)
+    int made = mkdir(path, 0755);
+    /* Another daemon that shared the base and ended may have removed it. */
+    if (made != 0 && errno == ENOENT && mkdir(base, 0755) == 0)
+        made = mkdir(path, 0755);
+    if (made == 0 || errno == EEXIST)
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         err_sys(err, errno, "cannot make the control group %s", path);

@@ -38,6 +38,9 @@ struct cgroup_caps {
  */
 void cgroup_detect(struct cgroup_caps *caps, pid_t parent);
 
+/* Removes the base folders that are ours and empty. For the end of the process that detected. */
+void cgroup_release(const struct cgroup_caps *caps);
+
 /* One group (or v1+v2 pair) of a shim, reused for its attempts one after another. */
 struct cgroup {
     enum cgroup_memory memory;

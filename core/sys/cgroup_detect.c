@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define DAEMON_GROUP "hive-daemon"
+#define BASE_GROUP "hive"
 #define SHIM_PREFIX "hive-shim-"
 
 static int write_in(const char *dir, const char *file, const char *text)
@@ -97,7 +98,7 @@ static bool use_base(char *field, size_t size, const char *base)
 static int detect_v1(struct cgroup_caps *caps, const struct cgroup_place *place)
 {
     static const char *const files[] = { "cgroup.procs", "memory.limit_in_bytes", NULL };
-    char *base = mem_printf("%s/hive", place->own);
+    char *base = mem_printf("%s/" BASE_GROUP, place->own);
     int sys = make_dir(base);
 
     if (sys == 0)
@@ -172,7 +173,7 @@ static int try_v2_base(struct cgroup_caps *caps, const char *base, pid_t parent)
 /* Root may make a group of its own at the top when its own can't be divided (a login session). */
 static int try_v2_top(struct cgroup_caps *caps, const struct cgroup_place *place)
 {
-    char *base = mem_printf("%s/hive", place->mount);
+    char *base = mem_printf("%s/" BASE_GROUP, place->mount);
     int sys = EACCES;
 
     if (has_word(place->mount, "cgroup.controllers", "memory")) {
@@ -205,7 +206,7 @@ static int detect_v2(struct cgroup_caps *caps, const struct cgroup_place *place,
 static void detect_kill(struct cgroup_caps *caps, const struct cgroup_place *place)
 {
     static const char *const files[] = { "cgroup.procs", "cgroup.kill", NULL };
-    char *base = mem_printf("%s/hive", place->own);
+    char *base = mem_printf("%s/" BASE_GROUP, place->own);
 
     if (make_dir(base) == 0) {
         if (probe(base, files) == 0)
@@ -255,4 +256,14 @@ void cgroup_detect(struct cgroup_caps *caps, pid_t parent)
     cgroup_detect_in(caps, parent, has_v1 ? v1 : NULL, has_v2 ? v2 : NULL);
     free(v1);
     free(v2);
+}
+
+void cgroup_release(const struct cgroup_caps *caps)
+{
+    const char *const bases[] = { caps->memory_base, caps->kill_base };
+
+    /* In other places it is a group that was there before us. */
+    for (size_t i = 0; i < ARRAY_LEN(bases); i++)
+        if (str_ends(bases[i], "/" BASE_GROUP))
+            rmdir(bases[i]);
 }

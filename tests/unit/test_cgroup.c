@@ -264,8 +264,10 @@ TEST(limits_hold_here)
     int status;
     int64_t small, peak;
 
-    if (!detect_here(&caps))
+    if (!detect_here(&caps)) {
+        cgroup_release(&caps);
         return;
+    }
     CHECK_OK(cgroup_create(&g, &caps, "hive-shim-test", &err), &err);
     CHECK_OK(cgroup_set_memory(&g, 16 << 20, &err), &err);
     run_in(&g, hungry, &status);
@@ -289,6 +291,7 @@ TEST(limits_hold_here)
     cgroup_destroy(&g);
     CHECK_OK(cgroup_create(&g, &caps, "hive-shim-test", &err), &err);
     cgroup_destroy(&g);
+    cgroup_release(&caps);
 }
 
 TEST(killing_through_the_group_here)
@@ -300,8 +303,10 @@ TEST(killing_through_the_group_here)
     pid_t pid;
 
     detect_here(&caps);
-    if (!caps.kill)
+    if (!caps.kill) {
+        cgroup_release(&caps);
         return;
+    }
     CHECK_OK(cgroup_create(&g, &caps, "hive-shim-test2", &err), &err);
     pid = fork();
     CHECK(pid >= 0);
@@ -316,6 +321,7 @@ TEST(killing_through_the_group_here)
     CHECK(waitpid(pid, &status, 0) == pid);
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     cgroup_destroy(&g);
+    cgroup_release(&caps);
 }
 
 TEST(groups_of_dead_shims_are_removed)
@@ -327,8 +333,10 @@ TEST(groups_of_dead_shims_are_removed)
     int status;
     pid_t pid;
 
-    if (!detect_here(&caps))
+    if (!detect_here(&caps)) {
+        cgroup_release(&caps);
         return;
+    }
     pid = fork();
     if (pid == 0)
         _exit(0);
@@ -346,6 +354,7 @@ TEST(groups_of_dead_shims_are_removed)
     free(path);
     cgroup_destroy(&alive);
     cgroup_destroy(&dead);
+    cgroup_release(&caps);
 }
 
 /* Somebody who may not make groups is told what to do. */
