@@ -85,6 +85,8 @@ static void forget_deps(struct head *h, struct head_job *j)
             if (d->ids[k] == j->entry.id)
                 d->ids[k] = d->ids[--d->count];
     }
+    if (j->deps && j->reason == j->deps->reason)
+        j->reason = NULL;
     MEM_FREE(j->deps);
 }
 
@@ -242,7 +244,15 @@ static bool dep_met(enum spec_dep_when when, int status)
     return when == DEP_ANY || (when == DEP_OK) == (status == JOB_SUCCEEDED);
 }
 
-static const char reason_dep[] = "a job it waits for did not end as required";
+/* Job `on` did not end as j requires: j is cancelled. */
+static void cancel_dependent(struct head *h, struct head_job *j, int64_t on, int status)
+{
+    snprintf(j->deps->reason, sizeof(j->deps->reason),
+             "job %" PRId64 ", which it waits for, ended as %s", on,
+             job_status_name((enum job_status)status));
+    j->reason = j->deps->reason;
+    head_job_event(h, j, JOB_EV_CANCEL);
+}
 
 static void get_status(void *arg, const struct store_job *row)
 {
@@ -280,8 +290,7 @@ int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep 
         } else if (status < 0 || dep_met(d->when, status)) {
             d->job = 0; /* pruned jobs ended long ago: nothing to wait for */
         } else if (j->status == JOB_QUEUED) {
-            j->reason = reason_dep;
-            head_job_event(h, j, JOB_EV_CANCEL);
+            cancel_dependent(h, j, d->job, status);
         }
     }
     return 0;
@@ -324,8 +333,7 @@ static bool settle_one(struct head *h, struct head_job *j, int64_t id, int statu
         return false;
     }
     head_job_unqueue(h, j);
-    j->reason = reason_dep;
-    head_job_event(h, j, JOB_EV_CANCEL);
+    cancel_dependent(h, j, id, status);
     if (j->tasks)
         j->tasks->n_cancelled += head_array_unstarted(j->tasks), j->tasks->cancelled = true;
     return true;

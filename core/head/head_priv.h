@@ -58,6 +58,7 @@ struct head_array {
 
 struct head_deps {
     size_t count, unmet;
+    char reason[72];        /* the job's reason, when one of them cancelled it */
     struct spec_dep item[]; /* met ones have job 0 */
 };
 

@@ -49,7 +49,8 @@ static int read_part(int state_dirfd, const struct attempt_key *key, const char 
 
     *fd = openat(state_dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (*fd < 0) {
-        result = errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, errno, "cannot open %s", path);
+        result =
+            errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, errno, "cannot open %s", path);
     } else if (fs_read_fd(*fd, path, ATTEMPT_RECORD_MAX, text, err) != 0) {
         close(*fd);
         *fd = -1;

@@ -51,11 +51,11 @@ enum attempt_outcome {
 struct attempt_end {
     struct attempt_key key;
     enum attempt_outcome outcome;
-    int32_t code;        /* exit code, -1 when none */
-    int32_t signal;      /* 0 when none */
-    int64_t started_ns;  /* wall; 0 when it did not start */
-    int64_t finished_ns; /* wall; 0 when unknown (LOST) */
-    int64_t duration_ns; /* monotonic: right even if the wall clock jumped */
+    int32_t code;               /* exit code, -1 when none */
+    int32_t signal;             /* 0 when none */
+    int64_t started_ns;         /* wall; 0 when it did not start */
+    int64_t finished_ns;        /* wall; 0 when unknown (LOST) */
+    int64_t duration_ns;        /* monotonic: right even if the wall clock jumped */
     int64_t user_ns, system_ns; /* CPU time of the job's processes that were waited for */
     int64_t max_rss;            /* bytes; largest process, or the group's peak where known */
     char message[256];          /* one line; NOT_RUN, LOST: why; OOM: what was seen; else "" */

@@ -27,8 +27,14 @@ static const struct field {
     bool wide; /* int64_t, else int32_t */
     int64_t min, max;
 } fields[] = {
-#define NARROW(name, member, min, max) { name, offsetof(struct attempt_end, member), false, min, max }
-#define WIDE(name, member, min, max) { name, offsetof(struct attempt_end, member), true, min, max }
+#define NARROW(name, member, min, max)                                                             \
+    {                                                                                              \
+        name, offsetof(struct attempt_end, member), false, min, max                                \
+    }
+#define WIDE(name, member, min, max)                                                               \
+    {                                                                                              \
+        name, offsetof(struct attempt_end, member), true, min, max                                 \
+    }
     WIDE("job", key.job, 1, ATTEMPT_JOB_MAX),
     NARROW("attempt", key.number, 1, ATTEMPT_NUMBER_MAX),
     NARROW("code", code, -1, 255),

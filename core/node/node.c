@@ -16,7 +16,8 @@
 
 #define LOOK_SOON_NS (20 * NS_PER_MS) /* a shim's lock goes a moment after its connection */
 #define LOOK_NS (250 * NS_PER_MS)
-#define SETTLE_NS NS_PER_S /* without news from the spawner a dead shim's job is taken for gone then */
+#define SETTLE_NS                                                                                  \
+    NS_PER_S /* without news from the spawner a dead shim's job is taken for gone then */
 #define RERUNS 3
 
 /* --- runs ---------------------------------------------------------------------------------------- */
@@ -168,8 +169,8 @@ static void settle_dead(struct node *n, struct run *r)
                  (long)r->shim);
     else
         snprintf(message, sizeof message, "the process that watched it is gone");
-    log_warning(n->log, "job %" PRId64 " attempt %" PRId32 " is lost: %s", r->key.job, r->key.number,
-                message);
+    log_warning(n->log, "job %" PRId64 " attempt %" PRId32 " is lost: %s", r->key.job,
+                r->key.number, message);
     finish_without_record(n, r, ATTEMPT_LOST, -1, message);
 }
 
@@ -211,8 +212,7 @@ static void look_due(struct ev_timer *t)
     struct node *n = CONTAINER_OF(t, struct node, look);
     struct err err = ERR_INIT;
 
-    LIST_FOR_EACH_SAFE(it, &n->loose)
-    {
+    LIST_FOR_EACH_SAFE(it, &n->loose) {
         struct run *r = CONTAINER_OF(it, struct run, link);
         if (look_at(n, r, &err) != 0) {
             log_error(n->log, "cannot find out about job %" PRId64 ": %s", r->key.job, err.msg);
@@ -236,8 +236,7 @@ void run_loosen(struct node *n, struct run *r, pid_t shim)
 
 void runs_shim_died(struct node *n, pid_t shim)
 {
-    LIST_FOR_EACH_SAFE(it, &n->loose)
-    {
+    LIST_FOR_EACH_SAFE(it, &n->loose) {
         struct run *r = CONTAINER_OF(it, struct run, link);
         if (r->shim == shim) {
             r->shim_died = true;
@@ -249,8 +248,7 @@ void runs_shim_died(struct node *n, pid_t shim)
 /* A shim runs one attempt at a time: whatever else it had is over, whatever its lock says. */
 void runs_shim_seen(struct node *n, pid_t shim, const struct attempt_key *doing)
 {
-    LIST_FOR_EACH_SAFE(it, &n->loose)
-    {
+    LIST_FOR_EACH_SAFE(it, &n->loose) {
         struct run *r = CONTAINER_OF(it, struct run, link);
         if (r->shim == shim && (r->key.job != doing->job || r->key.number != doing->number)) {
             r->disowned = true;

@@ -64,11 +64,11 @@ struct node_run {
                                 are NOT made */
     const char *stderr_path; /* the same; equal to stdout_path: one file for both */
     bool append;             /* outputs given by path are appended to, not truncated (a retry) */
-    const char *script;      /* text for the attempt's file "script" (0700), or NULL; an argv element
+    const char *script;   /* text for the attempt's file "script" (0700), or NULL; an argv element
                                 "{script}" is replaced by its absolute path */
-    int64_t timeout_ns;      /* 0: none; counted from the start, monotonic */
-    int64_t grace_ns;        /* between SIGTERM and SIGKILL on timeout */
-    int64_t memory_bytes;    /* 0: no limit */
+    int64_t timeout_ns;   /* 0: none; counted from the start, monotonic */
+    int64_t grace_ns;     /* between SIGTERM and SIGKILL on timeout */
+    int64_t memory_bytes; /* 0: no limit */
 };
 
 /*

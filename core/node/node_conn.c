@@ -55,8 +55,7 @@ static void conn_send(struct shim_conn *c, const void *data, size_t len)
 
 static void conn_flush(struct shim_conn *c)
 {
-    LIST_FOR_EACH_SAFE(it, &c->out)
-    {
+    LIST_FOR_EACH_SAFE(it, &c->out) {
         struct packet *p = CONTAINER_OF(it, struct packet, link);
         if (send_now(c, p->data, p->len) == EAGAIN)
             return;
@@ -176,8 +175,7 @@ void conns_trim(struct node *n)
 
 struct shim_conn *conns_find_stranger(const struct node *n, const struct attempt_key *key)
 {
-    LIST_FOR_EACH(it, &n->conns)
-    {
+    LIST_FOR_EACH(it, &n->conns) {
         struct shim_conn *c = CONTAINER_OF(it, struct shim_conn, link);
         if (c->stranger.job == key->job && c->stranger.number == key->number)
             return c;
@@ -192,8 +190,7 @@ static void conn_destroy(struct shim_conn *c)
     leave_idle(c);
     release(c);
     list_remove(&c->link);
-    LIST_FOR_EACH_SAFE(it, &c->out)
-    {
+    LIST_FOR_EACH_SAFE(it, &c->out) {
         free(CONTAINER_OF(it, struct packet, link));
     }
     free(c);
@@ -378,8 +375,7 @@ int conns_listen(struct node *n, struct err *err)
 
 void conns_close(struct node *n)
 {
-    LIST_FOR_EACH_SAFE(it, &n->conns)
-    {
+    LIST_FOR_EACH_SAFE(it, &n->conns) {
         conn_destroy(CONTAINER_OF(it, struct shim_conn, link));
     }
     if (n->listener.fd < 0)

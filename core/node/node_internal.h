@@ -19,8 +19,8 @@ struct shim_conn;
 enum run_state {
     RUN_WAITING, /* for a shim */
     RUN_RUNNING, /* under conn */
-    RUN_LOOSE,   /* no connection: its files are looked at now and then, until they say what became */
-    RUN_DONE     /* end is known, to be reported in the next turn */
+    RUN_LOOSE, /* no connection: its files are looked at now and then, until they say what became */
+    RUN_DONE   /* end is known, to be reported in the next turn */
 };
 
 /* One attempt, from node_run() or node_adopt() until it is reported. */
@@ -51,8 +51,8 @@ struct shim_conn {
     size_t out_count;
     pid_t pid;
     bool greeted;
-    bool quitting;          /* was told to end */
-    struct run *run;        /* what it runs, NULL: idle, or busy with `stranger` */
+    bool quitting;               /* was told to end */
+    struct run *run;             /* what it runs, NULL: idle, or busy with `stranger` */
     struct attempt_key stranger; /* job 0: none */
     unsigned attempts;
     int64_t idle_since_ns;

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #define READY_NS (10 * NS_PER_S)
-#define PACE_NS NS_PER_S           /* between failed forks, and starts of the spawner */
-#define HELLO_NS (10 * NS_PER_S)   /* a shim that was asked for must have come */
+#define PACE_NS NS_PER_S         /* between failed forks, and starts of the spawner */
+#define HELLO_NS (10 * NS_PER_S) /* a shim that was asked for must have come */
 #define FORK_BATCH 64
 
 static void spawner_ready(struct ev_io *io, unsigned ready);
@@ -65,8 +65,7 @@ static int wait_ready(struct node *n, struct err *err)
     while ((left = deadline - clock_mono_ns(&clock_system)) > 0) {
         if (poll(&p, 1, (int)(left / NS_PER_MS) + 1) <= 0)
             continue;
-        if (recv(p.fd, &m, sizeof m, MSG_DONTWAIT) != (ssize_t)sizeof m ||
-            m.type != SPAWNER_READY)
+        if (recv(p.fd, &m, sizeof m, MSG_DONTWAIT) != (ssize_t)sizeof m || m.type != SPAWNER_READY)
             return err_set(err, ERR_UNAVAILABLE, "the spawner ended as soon as it was started");
         note_ready(n, &m);
         return 0;

@@ -95,8 +95,8 @@ static void reconnect(struct shim *s, int64_t now_ns)
 
 static void handle_busy(struct shim *s, const struct shim_msg *m)
 {
-    bool ours = s->job.active && m->key.job == s->job.msg.key.job &&
-                m->key.number == s->job.msg.key.number;
+    bool ours =
+        s->job.active && m->key.job == s->job.msg.key.job && m->key.number == s->job.msg.key.number;
 
     if (m->type == SHIM_QUIT)
         s->quit = true;
@@ -213,15 +213,17 @@ int shim_main(const struct shim_setup *setup)
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     s->state_fd = open(setup->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     s->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (process_prepare("hive-shim") == 0 && s->packet != MAP_FAILED && s->state_fd >= 0 && s->null_fd >= 0 &&
-        shim_identity_renew(&s->identity, s->state_fd, NULL) == 0) {
+    if (process_prepare("hive-shim") == 0 && s->packet != MAP_FAILED && s->state_fd >= 0 &&
+        s->null_fd >= 0 && shim_identity_renew(&s->identity, s->state_fd, NULL) == 0) {
         s->stack = s->packet + SHIM_PACKET_MAX;
         reconnect(s, 0);
         s->quit = s->sock < 0;
         serve(s);
         shim_identity_drop(&s->identity, s->state_fd);
-        if (s->group_made)
+        if (s->group_made) {
             cgroup_destroy(&s->group);
+            cgroup_release(setup->caps);
+        }
         code = 0;
     }
     /* The process ends now; everything goes with it. */

@@ -49,14 +49,14 @@ struct shim_job {
     bool started; /* its first process was made */
     bool limited; /* runs in the shim's control group */
     bool cancelled, timed_out;
-    bool stuck;            /* something could not be killed */
+    bool stuck; /* something could not be killed */
     int fork_tries;
-    struct shim_msg msg;   /* RUN; points into shim.packet */
-    pid_t pid;             /* valid while started and not reaped.seen */
+    struct shim_msg msg; /* RUN; points into shim.packet */
+    pid_t pid;           /* valid while started and not reaped.seen */
     struct sys_reaped reaped;
-    int out, err;          /* open only until the start */
-    char *script;          /* absolute path, or NULL */
-    const char **argv;     /* with {script} replaced, or NULL */
+    int out, err;      /* open only until the start */
+    char *script;      /* absolute path, or NULL */
+    const char **argv; /* with {script} replaced, or NULL */
     struct attempt_end end;
     int64_t started_mono_ns;
     int64_t start_at_ns;   /* monotonic, 0: none: the next try to fork */
@@ -73,9 +73,9 @@ struct shim {
     int sock; /* -1: no daemon */
     pid_t pid;
     uint64_t start;
-    bool quit;     /* end when idle */
-    char *packet;  /* SHIM_PACKET_MAX */
-    void *stack;   /* for shim_exec */
+    bool quit;    /* end when idle */
+    char *packet; /* SHIM_PACKET_MAX */
+    void *stack;  /* for shim_exec */
     struct buf out, path;
     struct shim_identity identity;
     struct shim_job job;

@@ -28,9 +28,9 @@
 
 struct child {
     struct shim_exec *x;
-    const char *path;      /* value of PATH */
-    const char **sh_argv;  /* room for "sh FILE ARGS…" */
-    char file[PATH_MAX];   /* candidate */
+    const char *path;     /* value of PATH */
+    const char **sh_argv; /* room for "sh FILE ARGS…" */
+    char file[PATH_MAX];  /* candidate */
 };
 
 static const char *find_path(const char *const *env)
@@ -159,7 +159,8 @@ pid_t shim_exec(struct shim_exec *x)
     while (x->argv[argc])
         argc++;
     c.sh_argv = mem_alloc_array(argc + 2, sizeof *c.sh_argv);
-    pid = clone(child_main, (char *)x->stack + SHIM_EXEC_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, &c);
+    pid =
+        clone(child_main, (char *)x->stack + SHIM_EXEC_STACK, CLONE_VM | CLONE_VFORK | SIGCHLD, &c);
     if (pid < 0)
         x->sys = errno;
     free(c.sh_argv);

@@ -23,7 +23,8 @@ void shim_identity_drop(struct shim_identity *id, int state_fd)
 static int write_identity(int fd, pid_t pid, uint64_t start)
 {
     char text[96];
-    int n = snprintf(text, sizeof text, "hive-shim 1\npid=%ld\nstart=%" PRIu64 "\n", (long)pid, start);
+    int n =
+        snprintf(text, sizeof text, "hive-shim 1\npid=%ld\nstart=%" PRIu64 "\n", (long)pid, start);
 
     return fs_write_all(fd, text, (size_t)n);
 }

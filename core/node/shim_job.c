@@ -124,8 +124,8 @@ static int claim(struct shim *s, struct err *err)
 
 static int open_own(struct shim *s, const char *file)
 {
-    return openat(s->state_fd, job_path(s, file), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY,
-                  0666);
+    return openat(s->state_fd, job_path(s, file),
+                  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
 }
 
 static int open_output(struct shim *s, const char *path, const char *own, struct err *err)
@@ -257,8 +257,8 @@ static int exec_failure(const struct shim_exec *x, struct err *err)
         return 126;
     }
     if (shim_exec_exists(x)) {
-        err_set(err, ERR_NOT_FOUND, "cannot run %s: the interpreter or loader it asks for was not found",
-                program);
+        err_set(err, ERR_NOT_FOUND,
+                "cannot run %s: the interpreter or loader it asks for was not found", program);
         return 126;
     }
     if (strchr(program, '/'))
@@ -351,10 +351,10 @@ static void ended(struct shim *s)
     end->key = j->msg.key;
     end->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     end->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    end->outcome = j->cancelled       ? ATTEMPT_CANCELLED :
-                   j->timed_out       ? ATTEMPT_TIMEOUT :
-                   WIFEXITED(status)  ? ATTEMPT_EXITED :
-                                        ATTEMPT_SIGNALED;
+    end->outcome = j->cancelled        ? ATTEMPT_CANCELLED
+                   : j->timed_out      ? ATTEMPT_TIMEOUT
+                   : WIFEXITED(status) ? ATTEMPT_EXITED
+                                       : ATTEMPT_SIGNALED;
     end->finished_ns = now_wall();
     end->duration_ns = now_mono() - j->started_mono_ns;
     end->user_ns = j->reaped.user_ns;

@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SWEEP_NS (200 * NS_PER_MS)       /* at most this long at a stretch */
+#define SWEEP_NS (200 * NS_PER_MS) /* at most this long at a stretch */
 #define SWEEP_AGAIN_NS (50 * NS_PER_MS)
 #define SWEEP_TELL_NS NS_PER_S /* a shim's death is told then even if not all of its rest is gone */
 
@@ -133,15 +133,18 @@ static void serve(struct spawner *sp)
     }
 }
 
-static void close_from(unsigned first)
+static void close_range_of(unsigned first, unsigned last)
 {
     long max = sysconf(_SC_OPEN_MAX);
 
+    if (first > last)
+        return;
 #ifdef SYS_close_range
-    if (syscall(SYS_close_range, first, ~0u, 0u) == 0)
+    if (syscall(SYS_close_range, first, last, 0u) == 0)
         return;
 #endif
-    for (unsigned fd = first; fd < (max > 0 && max < 65536 ? (unsigned)max : 65536u); fd++)
+    for (unsigned fd = first; fd <= last && fd < (max > 0 && max < 65536 ? (unsigned)max : 65536u);
+         fd++)
         close((int)fd);
 }
 
@@ -154,7 +157,8 @@ int spawner_main(int argc, char **argv)
         str_to_int(argv[2], 3, 1023, "descriptor", &fd, NULL) != 0 ||
         fcntl((int)fd, F_SETFD, FD_CLOEXEC) != 0 || process_prepare("hive-spawner") != 0)
         return 2;
-    close_from((unsigned)fd + 1);
+    close_range_of(3, (unsigned)fd - 1);
+    close_range_of((unsigned)fd + 1, ~0u);
     sp = mem_alloc(sizeof *sp);
     sp->ctl = (int)fd;
     sp->setup = (struct shim_setup){ argv[3], argv[4], &sp->caps };

@@ -124,6 +124,24 @@ int store_task_get(struct store *s, int64_t array_id, int64_t task,
     return store_job_get(s, id, fn, arg, err);
 }
 
+int store_task_each(struct store *s, int64_t array_id, int64_t from,
+                    bool (*fn)(void *arg, int64_t task), void *arg, struct err *err)
+{
+    sqlite3_stmt *st = db_stmt(s, ST_TASKS_FROM, err);
+    int more;
+
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, array_id);
+    sqlite3_bind_int64(st, 2, from);
+    while ((more = db_step(s, st, err)) > 0) {
+        if (!fn(arg, sqlite3_column_int64(st, 0)))
+            break;
+    }
+    sqlite3_reset(st);
+    return more < 0 ? -1 : 0;
+}
+
 /* --- loading at start --- */
 
 struct id_list {

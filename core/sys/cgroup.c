@@ -86,7 +86,8 @@ static int set_limit_v1(const struct cgroup *g, int64_t bytes)
     write_limit(g, "memory.memsw.limit_in_bytes", 0, "-1");
     rc = write_limit(g, "memory.limit_in_bytes", bytes, "-1");
     if (rc == 0 && bytes > 0)
-        write_limit(g, "memory.memsw.limit_in_bytes", bytes, "-1"); /* absent without swap accounting */
+        write_limit(g, "memory.memsw.limit_in_bytes", bytes,
+                    "-1"); /* absent without swap accounting */
     proc_file_write(g->memory_fd, "memory.max_usage_in_bytes", "0");
     return rc;
 }

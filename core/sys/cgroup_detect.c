@@ -73,9 +73,9 @@ static void clean(const char *base)
     struct dirent *e;
 
     while (dir && (e = readdir(dir))) {
-        long pid = str_starts(e->d_name, SHIM_PREFIX) ?
-                       strtol(e->d_name + strlen(SHIM_PREFIX), NULL, 10) :
-                       0;
+        long pid = str_starts(e->d_name, SHIM_PREFIX)
+                       ? strtol(e->d_name + strlen(SHIM_PREFIX), NULL, 10)
+                       : 0;
         if (pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH)
             unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
     }
@@ -222,7 +222,8 @@ static void explain(struct cgroup_caps *caps, int sys)
     const char *why = "the memory controller of the kernel's control groups is not available here";
 
     if (sys == EACCES || sys == EPERM)
-        why = "this user may not make control groups; run hive as a systemd service with Delegate=yes "
+        why = "this user may not make control groups; run hive as a systemd service with "
+              "Delegate=yes "
               "(hive service install), or as root";
     else if (sys == EROFS)
         why = "control groups are read-only here; in a container, mount them writable";

@@ -103,8 +103,8 @@ static bool find_own(const char *text, const char *controller, char *own)
         const char *c2 = c1 ? memchr(c1 + 1, ':', len - (size_t)(c1 + 1 - text)) : NULL;
         if (c2) {
             size_t list = (size_t)(c2 - c1 - 1), plen = len - (size_t)(c2 + 1 - text);
-            bool match = controller ? in_list(c1 + 1, list, controller) :
-                                      (list == 0 && text[0] == '0' && c1 == text + 1);
+            bool match = controller ? in_list(c1 + 1, list, controller)
+                                    : (list == 0 && text[0] == '0' && c1 == text + 1);
             if (match && plen > 0 && plen < CGROUP_PATH_MAX) {
                 memcpy(own, c2 + 1, plen);
                 own[plen] = '\0';

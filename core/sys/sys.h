@@ -35,8 +35,8 @@ struct sys_reaped {
     pid_t watch; /* in: the child whose status matters, 0: none */
     bool seen;   /* out: `watch` was reaped, and ended with `status` (wait(2)) */
     int status;
-    int64_t user_ns, system_ns; /* CPU time of all that was reaped, added up */
-    int64_t max_rss;            /* bytes, of the largest process */
+    int64_t user_ns, system_ns;                     /* CPU time of all that was reaped, added up */
+    int64_t max_rss;                                /* bytes, of the largest process */
     void (*gone)(pid_t pid, int status, void *arg); /* called for each child, or NULL */
     void *arg;
 };

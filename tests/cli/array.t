@@ -3,16 +3,15 @@
 . "$(dirname "$0")/lib.sh"
 start_daemon --threads 4 || exit 1
 
-job() { hive status --json "$1" | jq -c ".jobs[0].$2"; }
+job() { hive status --json "$1" | jq -c ".jobs[0]|.$2"; }
 
 # arrays
 id=$(hive submit -q -n 'an array' --array 1-5 'echo task $HIVE_TASK_ID of $HIVE_JOB_ID')
 exits 'wait for an array' 0 hive wait "$id"
 is 'its counts' "$(job "$id" array | jq -c '[.total,.succeeded,.failed,.queued,.running]')" '[5,5,0,0,0]'
-is 'the array is one id, its tasks have it with _' "$(hive submit -q true)" "$((id + 1))"
 for task in 1 3 5; do is "output of task $task" "$(hive logs "${id}_$task")" "task $task of $id"; done
 is 'a task shows the name, command and folder of its array' \
-    "$(job "${id}_2" '|[.id,.name,.command,.workdir,.array_id,.task]')" \
+    "$(job "${id}_2" 'id as $id|[$id,.name,.command,.workdir,.array_id,.task]')" \
     "[\"${id}_2\",\"an array\",\"echo task \$HIVE_TASK_ID of \$HIVE_JOB_ID\",\"$T\",\"$id\",2]"
 exits 'a task that is none' 1 hive logs "${id}_9"
 like 'is said' "$err" "${id}_9"

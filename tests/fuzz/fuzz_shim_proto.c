@@ -31,8 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (shim_msg_encode(&a, &packet, NULL) == 0) {
             if (shim_msg_decode(buf_data(&packet), buf_len(&packet), &b, NULL) != 0)
                 abort();
-            if (a.type != b.type ||
-                (a.type == SHIM_RUN && lengths(&a.run) != lengths(&b.run)))
+            if (a.type != b.type || (a.type == SHIM_RUN && lengths(&a.run) != lengths(&b.run)))
                 abort();
             shim_msg_fini(&b);
         }

@@ -48,15 +48,16 @@ TEST(place_in_containers)
     struct cgroup_place p;
 
     /* A part of the hierarchy is mounted, our path is told from its top. */
-    CHECK(cgroup_place_parse("1 2 0:3 /docker/x /sys/fs/cgroup rw - cgroup2 c rw\n", "0::/docker/x/y\n",
-                             NULL, &p));
+    CHECK(cgroup_place_parse("1 2 0:3 /docker/x /sys/fs/cgroup rw - cgroup2 c rw\n",
+                             "0::/docker/x/y\n", NULL, &p));
     CHECK_STR(p.own, "/sys/fs/cgroup/y");
     CHECK(!cgroup_place_parse("1 2 0:3 /docker/x /sys/fs/cgroup rw - cgroup2 c rw\n",
                               "0::/docker/xy\n", NULL, &p));
     /* A namespace that we are outside of. */
-    CHECK(!cgroup_place_parse("1 2 0:3 / /sys/fs/cgroup rw - cgroup2 c rw\n", "0::/../other\n", NULL,
-                              &p));
-    CHECK(!cgroup_place_parse("1 2 0:3 / /sys/fs/cgroup rw - cgroup2 c rw\n", "0::/..\n", NULL, &p));
+    CHECK(!cgroup_place_parse("1 2 0:3 / /sys/fs/cgroup rw - cgroup2 c rw\n", "0::/../other\n",
+                              NULL, &p));
+    CHECK(
+        !cgroup_place_parse("1 2 0:3 / /sys/fs/cgroup rw - cgroup2 c rw\n", "0::/..\n", NULL, &p));
     CHECK(!cgroup_place_parse("1 2 0:3 / /sys/fs/cgroup\n- cgroup2\n", "0::/\n", NULL, &p));
 }
 

@@ -181,7 +181,8 @@ struct variant {
 
 static struct arena *arena_create(void)
 {
-    struct arena *a = mmap(NULL, sizeof *a, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct arena *a =
+        mmap(NULL, sizeof *a, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     CHECK(a != MAP_FAILED);
     a->give_up_ns = now() + GIVE_UP_S * NS_PER_S;

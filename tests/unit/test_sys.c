@@ -91,11 +91,13 @@ TEST(stat_lines)
 {
     struct proc_stat st;
 
-    CHECK(proc_stat_parse("7 (a b) S 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 777 24\n", &st));
+    CHECK(proc_stat_parse("7 (a b) S 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 777 24\n",
+                          &st));
     CHECK(st.state == 'S');
     CHECK_INT(st.ppid, 5);
     CHECK_INT(st.start, 777);
-    CHECK(proc_stat_parse("7 (x) R 1 (y)) Z 99 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 5 24", &st));
+    CHECK(proc_stat_parse("7 (x) R 1 (y)) Z 99 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 5 24",
+                          &st));
     CHECK(st.state == 'Z');
     CHECK_INT(st.ppid, 99);
     CHECK(!proc_stat_parse("", &st));

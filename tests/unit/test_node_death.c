@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What becomes of attempts when daemon, spawner or shim die. */
+#include "unit/node_world.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+TEST(daemon_restart_adopts)
+{
+    struct world w;
+    struct attempt_key key = { 1, 1, 7 }, quick = { 2, 1, 7 }, fresh = { 3, 1, 7 };
+    struct err err = ERR_INIT;
+    char *a, *b, *go, *script;
+
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    b = mem_printf("%s/b", unit_tmpdir());
+    go = mem_printf("%s/go", unit_tmpdir());
+    script = mem_printf("echo > %s; while [ ! -e %s ]; do sleep 0.02; done; exit 9", a, go);
+    run_sh(&w, 1, script);
+    free(script);
+    script = mem_printf("echo > %s; sleep 0.3; exit 8", b);
+    run_sh(&w, 2, script);
+    turn_until_file(&w, a);
+    turn_until_file(&w, b);
+    stop_daemon(&w);
+
+    start_daemon(&w);
+    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    CHECK_OK(node_adopt(w.node, &quick, &err), &err);
+    CHECK_OK(node_adopt(w.node, &fresh, &err), &err);
+    CHECK_INT(node_adopt(w.node, &key, &err), -1);
+    CHECK_INT(err.kind, ERR_CONFLICT);
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].key.job, 2);
+    CHECK_INT(w.ends[0].code, 8);
+    CHECK_INT(w.never_count, 1);
+    CHECK_INT(w.never[0].job, 3);
+    CHECK(fs_write_file(go, "", 0, 0600, false, NULL) == 0);
+    turn_until_ended(&w, 2);
+    CHECK_INT(w.ends[1].key.job, 1);
+    CHECK_INT(w.ends[1].code, 9);
+    CHECK_INT(node_running(w.node), 0);
+
+    /* What was given up stays so, even when somebody wants it. */
+    run_sh(&w, 3, "echo it ran");
+    turn_until_ended(&w, 3);
+    CHECK_INT(w.ends[2].outcome, ATTEMPT_NOT_RUN);
+    free(a);
+    free(b);
+    free(go);
+    free(script);
+    close_world(&w);
+}
+
+TEST(adopt_what_ended_without_a_daemon)
+{
+    struct world w;
+    struct attempt_key key = { 1, 1, 0 };
+    struct err err = ERR_INIT;
+    char *a, *exit_file, *script;
+
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    script = mem_printf("echo > %s; sleep 0.2; exit 6", a);
+    run_sh(&w, 1, script);
+    turn_until_file(&w, a);
+    stop_daemon(&w);
+    exit_file = own_file(&w, 1, "exit");
+    turn_until_file(&w, exit_file);
+
+    start_daemon(&w);
+    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    CHECK_INT(w.ended, 0); /* never from inside */
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].code, 6);
+    free(a);
+    free(exit_file);
+    free(script);
+    close_world(&w);
+}
+
+/* A kill that was asked for while there was no connection is carried out when there is one. */
+TEST(adopted_attempt_can_be_killed_at_once)
+{
+    struct world w;
+    struct attempt_key key = { 1, 1, 7 };
+    struct err err = ERR_INIT;
+    char *a, *script;
+
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    script = mem_printf("echo > %s; sleep 1000", a);
+    run_sh(&w, 1, script);
+    turn_until_file(&w, a);
+    stop_daemon(&w);
+    start_daemon(&w);
+    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    node_kill(w.node, &key, 0);
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].outcome, ATTEMPT_CANCELLED);
+    free(a);
+    free(script);
+    close_world(&w);
+}
+
+/* The store has forgotten that it runs and orders it again: one run, one end. */
+TEST(ordered_again_while_it_runs)
+{
+    struct world w;
+    char *a, *script;
+
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    script = mem_printf("echo x >> %s; sleep 0.4; exit 4", a);
+    run_sh(&w, 1, script);
+    turn_until_file(&w, a);
+    stop_daemon(&w);
+    start_daemon(&w);
+    run_sh(&w, 1, script);
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].code, 4);
+    check_file(a, "x\n");
+    free(a);
+    free(script);
+    close_world(&w);
+}
+
+static pid_t shim_of(const struct world *w, int64_t job)
+{
+    struct attempt_key key = { job, 1, 0 };
+    enum attempt_state state;
+    struct attempt_end end;
+    struct err err = ERR_INIT;
+    pid_t pid;
+    int fd = open(w->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    CHECK_OK(attempt_inspect(fd, &key, false, &state, &end, &pid, &err), &err);
+    CHECK_INT(state, ATTEMPT_ALIVE);
+    CHECK(pid > 1);
+    close(fd);
+    return pid;
+}
+
+TEST(killed_shim_is_lost_and_takes_its_job_along)
+{
+    struct world w;
+    char *a, *b, *script;
+    pid_t pa, pb;
+
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    b = mem_printf("%s/b", unit_tmpdir());
+    script = mem_printf("setsid sh -c 'trap \"\" TERM; echo $$ > %s.t; mv %s.t %s; sleep 1000' & "
+                        "echo $$ > %s.t; mv %s.t %s; wait",
+                        b, b, b, a, a, a);
+    run_sh(&w, 1, script);
+    turn_until_file(&w, a);
+    turn_until_file(&w, b);
+    pa = pid_in(a);
+    pb = pid_in(b);
+    CHECK(kill(shim_of(&w, 1), SIGKILL) == 0);
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].outcome, ATTEMPT_LOST);
+    CHECK_INT(w.ends[0].code, -1);
+    CHECK(strstr(w.ends[0].message, "was killed"));
+    CHECK(gone_within(pa, NS_PER_S) && gone_within(pb, NS_PER_S));
+
+    /* And the next one runs. */
+    run_sh(&w, 2, "exit 0");
+    turn_until_ended(&w, 2);
+    CHECK_INT(w.ends[1].code, 0);
+    free(a);
+    free(b);
+    free(script);
+    close_world(&w);
+}
+
+static pid_t spawner_pid(void)
+{
+    char *path = mem_printf("/proc/self/task/%ld/children", (long)getpid());
+    pid_t pid = pid_in(path);
+
+    free(path);
+    return pid;
+}
+
+TEST(killed_spawner_is_replaced)
+{
+    struct world w;
+    char *a, *go, *script;
+
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    go = mem_printf("%s/go", unit_tmpdir());
+    script = mem_printf("echo > %s; while [ ! -e %s ]; do sleep 0.02; done; exit 9", a, go);
+    run_sh(&w, 1, script);
+    turn_until_file(&w, a);
+    CHECK(kill(spawner_pid(), SIGKILL) == 0);
+    for (int i = 2; i <= 6; i++)
+        run_sh(&w, i, "exit 2");
+    turn_until_ended(&w, 5);
+    CHECK(fs_write_file(go, "", 0, 0600, false, NULL) == 0);
+    turn_until_ended(&w, 6);
+    CHECK_INT(w.ends[5].key.job, 1);
+    CHECK_INT(w.ends[5].code, 9);
+    for (int i = 0; i < 5; i++)
+        CHECK_INT(w.ends[i].code, 2);
+    free(a);
+    free(go);
+    free(script);
+    close_world(&w);
+}
+
+TEST(idle_shims_end_with_the_daemon)
+{
+    struct world w;
+    struct attempt_end end;
+    char *path, *a, *script;
+    pid_t pid;
+
+    (void)end;
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    script = mem_printf("echo $PPID > %s", a);
+    run_sh(&w, 1, script);
+    turn_until_ended(&w, 1);
+    pid = pid_in(a);
+    CHECK(alive(pid));
+    path = mem_printf("/proc/%ld/comm", (long)pid);
+    check_file(path, "hive-shim\n");
+    stop_daemon(&w);
+    CHECK(gone_within(pid, 5 * NS_PER_S));
+    free(path);
+    free(a);
+    free(script);
+    free(w.state);
+    free(w.runtime);
+}
+
+/* Two claims can't both win, whoever starts them. */
+TEST(claimed_by_somebody_else)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    char *dir, *claim;
+
+    open_world(&w);
+    dir = own_file(&w, 1, "");
+    CHECK_OK(fs_mkdir_p(dir, 0700, &err), &err);
+    claim = own_file(&w, 1, "claim");
+    CHECK_OK(fs_write_file(claim, "hive-shim 1\npid=1\nstart=1\n", 26, 0600, false, &err), &err);
+    run_sh(&w, 1, "echo it ran");
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].outcome, ATTEMPT_LOST);
+    free(dir);
+    free(claim);
+    close_world(&w);
+}
+
+/* An exit record that can't be written is tried again; the daemon hears of the end at once. */
+TEST(record_that_cannot_be_written_yet)
+{
+    struct world w;
+    char *dir, *tmp, *record;
+
+    open_world(&w);
+    dir = own_file(&w, 1, "");
+    tmp = own_file(&w, 1, "exit.tmp");
+    record = own_file(&w, 1, "exit");
+    CHECK(fs_mkdir_p(tmp, 0700, NULL) == 0); /* a folder is in the way */
+    run_sh(&w, 1, "exit 3");
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].code, 3);
+    CHECK(access(record, F_OK) != 0);
+    stop_daemon(&w);
+    CHECK(access(record, F_OK) != 0);
+    CHECK(rmdir(tmp) == 0);
+    turn_until_file(&w, record);
+    free(dir);
+    free(tmp);
+    free(record);
+    free(w.state);
+    free(w.runtime);
+}
+
+/* The same, but the end never reached a daemon: the next one hears it. */
+TEST(record_that_cannot_be_written_reaches_the_next_daemon)
+{
+    struct world w;
+    struct attempt_key key = { 1, 1, 7 };
+    struct err err = ERR_INIT;
+    char *tmp, *a, *script;
+
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    tmp = own_file(&w, 1, "exit.tmp");
+    CHECK(fs_mkdir_p(tmp, 0700, NULL) == 0);
+    script = mem_printf("echo > %s; sleep 0.2; exit 3", a);
+    run_sh(&w, 1, script);
+    turn_until_file(&w, a);
+    stop_daemon(&w);
+    nanosleep(&(struct timespec){ 0, 500000000 }, NULL); /* it ends meanwhile, most likely */
+    start_daemon(&w);
+    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].outcome, ATTEMPT_EXITED);
+    CHECK_INT(w.ends[0].code, 3);
+    CHECK(rmdir(tmp) == 0);
+    free(tmp);
+    free(a);
+    free(script);
+    close_world(&w);
+}
+
+TEST(second_daemon_is_refused)
+{
+    struct world w;
+    struct err err = ERR_INIT;
+    struct node_hooks hooks = { on_ended, on_never, NULL };
+    struct node_config cfg = { .idle_shims = 0, .slots = 1 };
+
+    open_world(&w);
+    cfg.state_dir = w.state;
+    cfg.runtime_dir = w.runtime;
+    cfg.spawner_fd = spawner_start(w.state, w.runtime, &err);
+    CHECK(!node_create(w.loop, NULL, &cfg, &hooks, &err));
+    CHECK_INT(err.kind, ERR_CONFLICT);
+    run_sh(&w, 1, "exit 0");
+    turn_until_ended(&w, 1);
+    close_world(&w);
+}
