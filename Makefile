@@ -37,8 +37,9 @@ UNIT := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_HELP := $(sort $(filter-out $(UNIT),$(wildcard tests/unit/*.c)))
 FUZZ := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SMOKE := $(sort $(wildcard tests/smoke/*.c))
+FAULTS := $(sort $(wildcard tests/faults/*.c))
 HEADERS := $(sort $(wildcard core/*/*.h core/*/*.def cmd/*.h cmd/*.def tests/*/*.h vendor/*/*.h))
-OURS := $(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) tests/fuzz/replay_main.c \
+OURS := $(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) tests/fuzz/replay_main.c \
 	$(wildcard vendor/*/*.c)
 
 # In the order of linking: a library before those it uses.
@@ -190,10 +191,14 @@ $(eval $(call flavour,static,$(MUSL_CC),-O2 -g $(HARDEN),-static-pie \
 all:
 	+$Q./build-static.sh
 
-static: build/hive
+static: build/hive build/THIRD-PARTY-LICENSES
 build/hive: build/static/hive scripts/check-static
 	$Qstrip -s -R .comment -o $@.new $<
 	$Qscripts/check-static $@.new
+	@mv $@.new $@
+
+build/THIRD-PARTY-LICENSES: vendor/notices vendor/lib.sh vendor/deps.lock $(patsubst %,build/vendor/src/%/.stamp,$(LIBS) musl)
+	$QBUILD=build/vendor vendor/notices >$@.new
 	@mv $@.new $@
 
 dev: build/$(DEV)/hive
@@ -257,15 +262,33 @@ TEST_PROGRAMS := $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) tests/unit/harness.
 	tests/smoke/smoke.t $(sort $(wildcard tests/cli/*.t tests/faults/*.t)) $(wildcard tests/bench/smoke.t)
 .PHONY: test-build
 test-build: all dev $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) $(FUZZ_NAMES:%=build/$(DEV)/fuzz/%) \
-    $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%)
+    $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%) faults-build
 test:
 	@scripts/setup-deps --dev $(if $(CI),--yes) || echo 'make test: going on with what is there' >&2
 	+$Q$(MAKE) -j$(or $(HIVE_JOBS),$(shell nproc)) test-build
 	@scripts/test $(TEST_PROGRAMS)
 bench: static
 	tests/bench/run
-faults: static
+# The long version: 10,000 kills, every call made to fail. `make test` runs a part of the same.
+faults: all faults-build
 	tests/faults/run
+
+# Drivers of the fault tests share nothing with what they test but the JSON library. `quiet` is a job, and static.
+fault_cc = $1 $(call warn,$1) $(CPPFLAGS_ALL) -isystem build/vendor/plain$(tag)/yyjson/include $(CFLAGS_ALL) -O2 -g
+.PHONY: faults-build
+faults-build: build/faults/kill9 build/faults/quiet build/faults/wallclock.so
+build/faults/kill9: $(addprefix tests/faults/,kill9.c work.c client.c work.h client.h) build/vendor/plain$(tag)/yyjson/.stamp
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(call fault_cc,$(CC)) $(CFLAGS) -o $@ $(filter %.c,$^) build/vendor/plain$(tag)/yyjson/lib/libyyjson.a $(LDFLAGS)
+build/faults/quiet: tests/faults/quiet.c $(MUSL)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(call fault_cc,$(MUSL_CC)) -static -o $@ $<
+build/faults/wallclock.so: tests/faults/wallclock.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(call fault_cc,$(CC)) -fPIC -shared -o $@ $<
 
 # --- checks --------------------------------------------------------------------------------------------------------
 
@@ -284,7 +307,7 @@ check-layers:
 GLUE := $(wildcard vendor/*/*.c)
 GLUE_FLAGS := -D_GNU_SOURCE -DLIBSSH2_MBEDTLS -Ivendor/libssh2 $(LIBS:%=-isystem build/vendor/plain/%/include) \
 	-isystem build/vendor/src/libssh2/src
-LINT := $(patsubst %.c,%.o,$(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) tests/fuzz/replay_main.c)
+LINT := $(patsubst %.c,%.o,$(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) tests/fuzz/replay_main.c)
 lint: $(LINT:%=build/lint-gcc/obj/%) $(LINT:%=build/lint-clang/obj/%)
 	$Qfor f in $(GLUE); do \
 	    case $$f in */libssh2/*) i='-include hive_bearssl.h' ;; *) i= ;; esac; \
@@ -304,28 +327,39 @@ sbom:
 
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 SHARE = $(DESTDIR)$(PREFIX)/share
+BASH_COMPLETIONS = $(SHARE)/bash-completion/completions
+FISH_COMPLETIONS = $(SHARE)/fish/vendor_completions.d
 
-# The program itself knows its names, manual pages and completions.
+# The program itself knows its names, manual pages and completions. bash and fish load a completion by the name of the
+# command, hence its links. Whoever installs may have a umask of 077.
 .PHONY: install uninstall
 install:
-	@[ -x build/hive ] || { echo 'make install: there is no build/hive; run make first' >&2; exit 1; }
-	install -d $(BINDIR) $(SHARE)/man $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions \
-	    $(SHARE)/fish/vendor_completions.d
-	install -m 755 build/hive $(BINDIR)/.hive.new
-	mv -f $(BINDIR)/.hive.new $(BINDIR)/hive
-	set -e; names=$$(build/hive help --symlinks); for n in $$names; do ln -sf hive $(BINDIR)/$$n; done
-	build/hive help --man-dir $(SHARE)/man
-	build/hive completion bash >$(SHARE)/bash-completion/completions/hive
-	build/hive completion zsh >$(SHARE)/zsh/site-functions/_hive
-	build/hive completion fish >$(SHARE)/fish/vendor_completions.d/hive.fish
+	@[ -x build/hive ] && [ -f build/THIRD-PARTY-LICENSES ] || { \
+	    echo 'make install: there is no build/hive; run make first' >&2; exit 1; }
+	install -d '$(BINDIR)' '$(SHARE)/man/man1' '$(SHARE)/man/man5' '$(SHARE)/doc/hive' \
+	    '$(BASH_COMPLETIONS)' '$(SHARE)/zsh/site-functions' '$(FISH_COMPLETIONS)'
+	install -m 755 build/hive '$(BINDIR)/.hive.new'
+	mv -f '$(BINDIR)/.hive.new' '$(BINDIR)/hive'
+	umask 022; build/hive help --man-dir '$(SHARE)/man/man1'
+	mv -f '$(SHARE)/man/man1/hive.conf.5' '$(SHARE)/man/man5/'
+	umask 022; build/hive completion bash >'$(BASH_COMPLETIONS)/hive'
+	umask 022; build/hive completion zsh >'$(SHARE)/zsh/site-functions/_hive'
+	umask 022; build/hive completion fish >'$(FISH_COMPLETIONS)/hive.fish'
+	set -e; names=$$(build/hive help --symlinks); for n in $$names; do \
+	    ln -sf hive "$(BINDIR)/$$n"; \
+	    case $$n in hive-*) ln -sf hive "$(BASH_COMPLETIONS)/$$n"; ln -sf hive.fish "$(FISH_COMPLETIONS)/$$n.fish" ;; esac; \
+	done
+	install -m 644 LICENSE build/THIRD-PARTY-LICENSES '$(SHARE)/doc/hive'
 
+# Folders are left where they are, but for the one that is ours.
 uninstall:
 	@[ -x build/hive ] || { echo 'make uninstall: there is no build/hive to say what belongs to it' >&2; exit 1; }
-	set -e; names=$$(build/hive help --symlinks); \
-	    for n in $$names; do [ "$$(readlink $(BINDIR)/$$n)" != hive ] || rm -f $(BINDIR)/$$n; done
-	rm -f $(BINDIR)/hive $(SHARE)/man/man1/hive.1 $(SHARE)/man/man1/hive-*.1 $(SHARE)/man/man5/hive.conf.5 \
-	    $(SHARE)/bash-completion/completions/hive $(SHARE)/zsh/site-functions/_hive \
-	    $(SHARE)/fish/vendor_completions.d/hive.fish
+	set -e; names=$$(build/hive help --symlinks); for n in $$names; do \
+	    [ "$$(readlink "$(BINDIR)/$$n")" != hive ] || rm -f "$(BINDIR)/$$n"; \
+	    rm -f "$(SHARE)/man/man1/$$n.1" "$(BASH_COMPLETIONS)/$$n" "$(FISH_COMPLETIONS)/$$n.fish"; done
+	rm -f '$(BINDIR)/hive' '$(SHARE)/man/man1/hive.1' '$(SHARE)/man/man5/hive.conf.5' \
+	    '$(BASH_COMPLETIONS)/hive' '$(SHARE)/zsh/site-functions/_hive' '$(FISH_COMPLETIONS)/hive.fish'
+	rm -rf '$(SHARE)/doc/hive'
 
 # --- housekeeping --------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@
 
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct args {
@@ -244,7 +243,6 @@ static int run_daemon(struct conf *conf, int64_t ready_fd)
     struct daemon d = { .conf = conf, .log_fd = STDERR_FILENO };
     struct err err = ERR_INIT;
 
-    umask(022);
     d.log.write = log_write_fd;
     d.log.arg = &d.log_fd;
     d.log.level =

@@ -209,11 +209,8 @@ void api_destroy(struct api *a)
 {
     if (!a)
         return;
-    api_waits_destroy(a);
-    api_logs_destroy(a);
-    api_events_destroy(a);
+    http_server_destroy(a->server); /* tells all who wait, follow or watch that their client is gone */
     ev_timer_clear(&a->tick);
-    http_server_destroy(a->server);
     free(a);
 }
 

@@ -114,9 +114,3 @@ void api_events(struct api_call *c)
     if (!ev_timer_armed(&c->api->tick))
         ev_timer_set_after(c->api->loop, &c->api->tick, ALIVE_NS);
 }
-
-void api_events_destroy(struct api *a)
-{
-    while (!list_empty(&a->watchers))
-        watch_drop(CONTAINER_OF(a->watchers.next, struct api_watch, link));
-}

@@ -252,12 +252,6 @@ void api_waits_changed(struct api *a, int64_t job)
     }
 }
 
-void api_waits_destroy(struct api *a)
-{
-    while (!list_empty(&a->waits))
-        wait_drop(CONTAINER_OF(a->waits.next, struct api_wait, link));
-}
-
 void api_job(struct api_call *c)
 {
     struct err err = ERR_INIT;

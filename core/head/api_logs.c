@@ -132,8 +132,9 @@ static void follow_step(struct api_follow *f)
     bool over = !f->follow || (f->attempt ? o.attempt_over : o.final);
     if (end && other && !f->blocked) {
         follow_open(f, &o);
-        over = over && f->current != o.attempt;
-    } else if (end && over) {
+        end = f->current != o.attempt; /* it has no file (any more), or there is more to read */
+    }
+    if (end && over) {
         free(o.path);
         follow_end(f);
         return;
@@ -171,12 +172,6 @@ void api_logs_changed(struct api *a, int64_t job)
     }
 }
 
-void api_logs_destroy(struct api *a)
-{
-    while (!list_empty(&a->followers))
-        follow_drop(CONTAINER_OF(a->followers.next, struct api_follow, link));
-}
-
 static int read_stream(struct api_call *c, bool *is_stderr, struct err *err)
 {
     char *stream = api_query_str(c, "stream");
@@ -200,6 +195,8 @@ static int check_output(struct api_call *c, int64_t id, int64_t attempt, bool is
         rc = attempt
                  ? err_set(err, ERR_NOT_FOUND, "there is no attempt %d of this job", (int)attempt)
                  : err_set(err, ERR_CONFLICT, "this job has not run, so there is no output");
+    } else if (o.known && !follow && o.attempt_over && access(o.path, R_OK) != 0) {
+        rc = err_set(err, ERR_NOT_FOUND, "cannot read its output %s: %s", o.path, strerror(errno));
     } else if (o.known && stat(o.path, &st) == 0 && !S_ISREG(st.st_mode)) {
         rc = err_set(err, ERR_CONFLICT, "its output went to %s, which is not a file", o.path);
     } else {

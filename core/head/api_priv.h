@@ -61,8 +61,5 @@ void api_logs_changed(struct api *a, int64_t job);
 void api_events_changed(struct api *a, int64_t job, bool final);
 void api_waits_changed(struct api *a, int64_t job);
 void api_events_tick(struct ev_timer *t);
-void api_logs_destroy(struct api *a);
-void api_events_destroy(struct api *a);
-void api_waits_destroy(struct api *a);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Arrays. However many tasks an array has, it is one row and one job in memory; a task gets a row, an id
- * and a head_job of its own only when it starts. The array's entry in the scheduler stands for all
- * tasks that can start: those never started yet (from `next` on) and those that wait for a retry.
+ * Arrays. However many tasks an array has, it is one row and one job in memory; a task gets a row,
+ * an id and a head_job of its own only when it starts, or is cancelled alone. The array's entry in
+ * the scheduler stands for all tasks that can start: those never started yet (from `next` on) and
+ * those that wait for a retry.
  */
 #include "base/mem.h"
 
@@ -17,22 +18,17 @@ int64_t head_array_total(const struct head_array *a)
 
 int64_t head_array_unstarted(const struct head_array *a)
 {
-    if (a->next > a->last || a->cancelled)
+    if (a->next > a->last)
         return 0;
     return (a->last - a->next) / a->step + 1 - (int64_t)map_count(&a->ahead);
 }
 
-static bool note_ahead(void *arg, const struct store_job *row)
-{
-    struct head_array *a = arg;
-    if (row->task >= a->next)
-        map_put(&a->ahead, (uint64_t)row->task + 1, a);
-    return true;
-}
+/* ---- loading ---- */
 
-void head_array_load(struct head *h, struct head_job *j, const struct store_job *row)
+void head_array_load(struct head_job *j, const struct store_job *row)
 {
     struct head_array *a = j->tasks;
+
     if (!a) {
         a = j->tasks = mem_alloc(sizeof(*a));
         map_init(&a->ahead);
@@ -43,22 +39,30 @@ void head_array_load(struct head *h, struct head_job *j, const struct store_job 
         a->limit = row->limit;
     }
     a->next = row->next;
+    a->started_wall_ns = row->started_ns;
     a->n_succeeded = row->n_succeeded;
     a->n_failed = row->n_failed;
     a->n_cancelled = row->n_cancelled;
-    a->cancelled = false;
-    map_fini(&a->ahead);
-    map_init(&a->ahead);
-    if (a->n_cancelled > 0) {
-        struct store_filter f = { .array_id = row->id,
-                                  .with_tasks = true,
-                                  .status_mask = 1u << JOB_CANCELLED,
-                                  .limit = LIMIT_ARRAY_TASKS };
-        struct err err = ERR_INIT;
-        if (store_job_list(h->store, &f, note_ahead, a, &err) != 0)
-            log_error(h->log, "array %lld: %s", (long long)row->id, err.msg);
-    }
 }
+
+static bool note_ahead(void *arg, int64_t task)
+{
+    struct head_array *a = arg;
+    map_put(&a->ahead, (uint64_t)task + 1, a);
+    return true;
+}
+
+int head_array_load_ahead(struct head *h, struct head_job *j, struct err *err)
+{
+    struct head_array *a = j->tasks;
+
+    map_fini(&a->ahead);
+    if (a->next > a->last)
+        return 0;
+    return store_task_each(h->store, j->entry.id, a->next, note_ahead, a, err);
+}
+
+/* ---- queueing ---- */
 
 void head_array_queue(struct head *h, struct head_job *j)
 {
@@ -85,11 +89,14 @@ void head_array_queue(struct head *h, struct head_job *j)
     sched_enqueue(h->sched, &j->entry, &shape);
 }
 
-/* Makes the row and the job of the next task that never started. */
+/* ---- tasks ---- */
+
+/* Makes the row and the job of a task that never started. */
 static struct head_job *make_task(struct head *h, struct head_job *j, int64_t index, int status,
                                   struct err *err)
 {
     struct store_job row = { .array_id = j->entry.id, .task = index, .status = status };
+
     if (head_txn(h, err) != 0 || store_next_ids(h->store, 1, &row.id, err) != 0)
         return NULL;
     row.priority = j->priority;
@@ -115,6 +122,7 @@ static struct head_job *make_task(struct head *h, struct head_job *j, int64_t in
 struct head_job *head_array_take(struct head *h, struct head_job *j, struct err *err)
 {
     struct head_array *a = j->tasks;
+
     if (!list_empty(&a->again)) {
         struct head_job *t = CONTAINER_OF(a->again.next, struct head_job, wait);
         list_remove(&t->wait);
@@ -134,14 +142,27 @@ struct head_job *head_array_take(struct head *h, struct head_job *j, struct err 
     return t;
 }
 
+void head_array_cancel_rest(struct head_array *a)
+{
+    a->n_cancelled += head_array_unstarted(a);
+    a->next = a->last + 1;
+    map_fini(&a->ahead);
+}
+
 int head_array_skip(struct head *h, struct head_job *j, int64_t task, struct err *err)
 {
     struct head_array *a = j->tasks;
-    if (task < a->next || task > a->last || (task - a->first) % a->step != 0)
-        return err_set(err, ERR_NOT_FOUND, "array %lld has no task %lld", (long long)j->entry.id,
-                       (long long)task);
-    if (!make_task(h, j, task, JOB_CANCELLED, err))
+    long long id = (long long)j->entry.id;
+
+    if (task < a->first || task > a->last || (task - a->first) % a->step != 0)
+        return err_set(err, ERR_NOT_FOUND, "array %lld has no task %lld", id, (long long)task);
+    if (task < a->next)
+        return err_set(err, ERR_CONFLICT, "task %lld of array %lld is cancelled already",
+                       (long long)task, id);
+    struct head_job *t = make_task(h, j, task, JOB_CANCELLED, err);
+    if (!t)
         return -1;
+    t->reason = head_reason_user;
     map_put(&a->ahead, (uint64_t)task + 1, a);
     a->n_cancelled++;
     if (j->waiting == WAIT_SCHED)
@@ -150,9 +171,12 @@ int head_array_skip(struct head *h, struct head_job *j, int64_t task, struct err
     return 0;
 }
 
+/* ---- ends ---- */
+
 void head_array_child_ended(struct head *h, struct head_job *task)
 {
     struct head_array *a = task->array->tasks;
+
     if (task->status == JOB_SUCCEEDED)
         a->n_succeeded++;
     else if (task->status == JOB_CANCELLED)
@@ -178,28 +202,38 @@ void head_array_settle(struct head *h, struct head_job *j)
     head_job_unqueue(h, j);
     if (job_status_terminal((enum job_status)j->status))
         return;
-    if (j->status == JOB_QUEUED && a->n_cancelled < done)
-        head_job_event(h, j, JOB_EV_START);
-    if (a->n_failed)
+    if (a->n_failed) {
         head_job_event(h, j, JOB_EV_FAIL);
-    else if (a->n_cancelled)
+    } else if (a->n_cancelled) {
+        j->reason = head_reason_user;
         head_job_event(h, j, JOB_EV_CANCEL);
-    else
+    } else {
+        if (j->status == JOB_QUEUED) /* its last tasks ended while none was running */
+            head_job_event(h, j, JOB_EV_START);
         head_job_event(h, j, JOB_EV_SUCCEED);
+    }
     head_deps_settle(h, j->entry.id, j->status);
 }
+
+/* ---- again ---- */
 
 struct restore {
     struct head *h;
     struct head_job *array;
     int64_t *ids;
-    size_t count;
+    size_t count, cap;
+    int64_t rows;
+    int64_t next; /* the first task without a row so far */
 };
 
 static bool collect_failed(void *arg, const struct store_job *row)
 {
     struct restore *r = arg;
-    r->ids = mem_resize(r->ids, r->count + 1, sizeof(*r->ids));
+
+    if (r->count == r->cap) {
+        r->cap = r->cap ? 2 * r->cap : 64;
+        r->ids = mem_resize(r->ids, r->cap, sizeof(*r->ids));
+    }
     r->ids[r->count++] = row->id;
     return true;
 }
@@ -209,34 +243,54 @@ static void load_for_retry(void *arg, const struct store_job *row)
     struct restore *r = arg;
     struct head_job *t = head_job_load(r->h, row);
     struct head_array *a = r->array->tasks;
+
     if (row->status == JOB_CANCELLED)
         a->n_cancelled--;
     else
         a->n_failed--;
-    if (row->task >= a->next)
-        map_put(&a->ahead, (uint64_t)row->task + 1, a);
+    t->not_before_wall_ns = 0;
     head_job_event(r->h, t, JOB_EV_RETRY);
     head_job_queue(r->h, t);
+}
+
+static bool note_row(void *arg, int64_t task)
+{
+    struct restore *r = arg;
+    struct head_array *a = r->array->tasks;
+
+    r->rows++;
+    if (task == r->next)
+        r->next += a->step;
+    else
+        map_put(&a->ahead, (uint64_t)task + 1, a);
+    return true;
 }
 
 /* A finished array is to run again: every task that did not succeed, and those never started. */
 int head_array_restore(struct head *h, struct head_job *j, struct err *err)
 {
     struct head_array *a = j->tasks;
-    struct restore r = { .h = h, .array = j };
+    struct restore r = { .h = h, .array = j, .next = a->first };
     struct store_filter f = { .array_id = j->entry.id,
                               .with_tasks = true,
                               .status_mask =
                                   ~(1u << JOB_SUCCEEDED | 1u << JOB_QUEUED | 1u << JOB_RUNNING) &
-                                  ((1u << JOB_STATUS_COUNT) - 1),
-                              .limit = LIMIT_ARRAY_TASKS };
+                                  ((1u << JOB_STATUS_COUNT) - 1) };
+
+    map_fini(&a->ahead);
     int rc = store_job_list(h->store, &f, collect_failed, &r, err);
-    for (size_t i = 0; rc == 0 && i < r.count; i++)
+    if (rc == 0)
+        rc = store_task_each(h->store, j->entry.id, a->first, note_row, &r, err);
+    if (rc == 0 && r.rows != a->n_succeeded + (int64_t)r.count)
+        rc = err_set(err, ERR_CONFLICT, "array %lld is too old: some of its tasks are forgotten",
+                     (long long)j->entry.id);
+    for (size_t i = r.count; rc == 0 && i-- > 0;) /* they are listed newest first */
         if (!map_get(&h->jobs, (uint64_t)r.ids[i]) &&
             store_job_get(h->store, r.ids[i], load_for_retry, &r, err) < 0)
             rc = -1;
     free(r.ids);
-    a->cancelled = false;
+    a->next = r.next;
+    a->started_wall_ns = 0;
     a->n_cancelled = 0; /* what is left of it are tasks that never started */
     return rc;
 }

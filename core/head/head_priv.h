@@ -62,6 +62,8 @@ struct head_deps {
     struct spec_dep item[]; /* met ones have job 0 */
 };
 
+#define RETRIED 1 /* ns after 1970 */
+
 enum head_wait { WAIT_NONE, WAIT_SCHED, WAIT_HELD, WAIT_DEPS, WAIT_TIME, WAIT_AGAIN };
 
 /* A job that has not ended: 1,000,000 of these must fit, so rare things hang off it. */
@@ -74,7 +76,7 @@ struct head_job {
     struct head_deps *deps;
     int64_t task;
     int64_t memory, timeout_ns;
-    int64_t not_before_wall_ns;
+    int64_t not_before_wall_ns; /* 0: none; RETRIED: none, but see head_deps_matter() */
     int32_t threads, gpus, priority, user, node;
     int32_t attempts, retries_left;
     uint8_t status;  /* enum job_status */
@@ -125,6 +127,7 @@ struct head {
     bool broken;  /* the store can't be trusted: no more turns */
     bool closing; /* nothing starts any more */
     bool kills;   /* some run has kill_now */
+    bool prune_due;
 };
 
 struct head_end {
@@ -166,6 +169,8 @@ void head_job_queue(struct head *h, struct head_job *j); /* puts a queued job wh
 void head_job_unqueue(struct head *h, struct head_job *j);
 
 /* head_deps.c */
+/* False once it has run or was retried: dependencies are met once and for all. */
+bool head_deps_matter(const struct head_job *j);
 /* Sets what j waits for. A dependency that has already failed cancels j. */
 int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep *deps, size_t count,
                       struct err *err);

@@ -42,12 +42,12 @@ static int stage_start(struct head *h, struct head_run *r, struct err *err)
     struct head_job *j = CONTAINER_OF(r->alloc.entry, struct head_job, entry);
     struct head_job *array = j->tasks ? j : NULL;
 
-    if (j->entry.cls == NULL)
-        j->waiting = WAIT_NONE;
     if (head_txn(h, err) != 0)
         return -1;
     if (array && !(j = head_array_take(h, array, err)))
         return -1;
+    CONTAINER_OF(r->alloc.entry, struct head_job, entry)->waiting =
+        r->alloc.entry->cls ? WAIT_SCHED : WAIT_NONE;
     j->attempts++;
     j->not_before_wall_ns = 0;
     r->fresh = true;
@@ -55,15 +55,19 @@ static int stage_start(struct head *h, struct head_run *r, struct err *err)
     run_bind(h, r, j);
     list_append(&h->starting, &r->link);
     head_job_event(h, j, JOB_EV_START);
-    if (array && array->status == JOB_QUEUED)
+    if (!array)
+        return 0;
+    if (!array->tasks->started_wall_ns) {
+        array->tasks->started_wall_ns = r->started_wall_ns;
+        head_dirty(h, array);
+    }
+    if (array->status == JOB_QUEUED)
         head_job_event(h, array, JOB_EV_START);
     return 0;
 }
 
-void head_dispatch(struct head *h)
+int head_dispatch(struct head *h, struct err *err)
 {
-    struct err err = ERR_INIT;
-
     for (;;) {
         struct head_run *r = h->spare ? h->spare : run_alloc();
         h->spare = NULL;
@@ -71,28 +75,16 @@ void head_dispatch(struct head *h)
             h->spare = r;
             break;
         }
-        if (stage_start(h, r, &err) != 0) {
+        if (stage_start(h, r, err) != 0) {
             sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), true);
             head_run_free(r);
-            head_fail_turn(h, &err);
-            return;
+            return -1;
         }
     }
     int64_t due = sched_next_deadline_ns(h->sched);
     if (due != INT64_MAX)
         head_arm(h, due);
-}
-
-struct load {
-    struct head *h;
-    struct head_run *run;
-    char *spec;
-};
-
-static void take_spec(void *arg, const struct store_job *row)
-{
-    struct load *l = arg;
-    l->spec = mem_strdup(row->spec);
+    return 0;
 }
 
 static int order(struct head *h, struct head_run *r, const struct spec *s, const char *line,
@@ -135,17 +127,13 @@ static int order(struct head *h, struct head_run *r, const struct spec *s, const
 static int start_one(struct head *h, struct head_run *r, struct err *err)
 {
     struct head_job *j = r->job;
-    struct load l = { .h = h, .run = r };
     struct spec spec;
     char *line = NULL;
     int rc = -1;
 
     int64_t id = j->array ? j->array->entry.id : j->entry.id;
-    if (store_job_get(h->store, id, take_spec, &l, err) < 0)
-        return -1;
-    if (!l.spec)
-        return err_set(err, ERR_CORRUPT, "job %" PRId64 " has no stored specification", id);
-    yyjson_doc *doc = jsonx_parse(l.spec, strlen(l.spec), err);
+    char *text = head_spec_text(h, id, err);
+    yyjson_doc *doc = text ? jsonx_parse(text, strlen(text), err) : NULL;
     if (doc && spec_read(&spec, yyjson_doc_get_root(doc), NULL, "", true, err) == 0) {
         if (!j->array || store_line_get(h->store, id, j->task, &line, err) == 0)
             rc = order(h, r, &spec, line, err);
@@ -153,7 +141,7 @@ static int start_one(struct head *h, struct head_run *r, struct err *err)
     }
     yyjson_doc_free(doc);
     free(line);
-    free(l.spec);
+    free(text);
     return rc;
 }
 
@@ -226,6 +214,8 @@ void head_run_undo(struct head *h, struct head_run *r)
         return;
     }
     sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), true);
+    if (r->job->array) /* its entry got a start back that may have been a retry's */
+        head_dirty(h, r->job->array);
     head_run_free(r);
 }
 
@@ -260,36 +250,44 @@ struct policy {
     enum spec_on_lost on_lost;
 };
 
-static void read_policy(void *arg, const struct store_job *row)
+/* False when the specification can't be read: no retry then. */
+static bool read_policy(struct head *h, int64_t id, struct policy *p)
 {
-    struct policy *p = arg;
+    struct err err = ERR_INIT;
     struct spec s;
-    yyjson_doc *doc = row->spec ? jsonx_parse(row->spec, strlen(row->spec), NULL) : NULL;
-    if (doc && spec_read(&s, yyjson_doc_get_root(doc), NULL, "", true, NULL) == 0) {
+    char *text = head_spec_text(h, id, &err);
+    yyjson_doc *doc = text ? jsonx_parse(text, strlen(text), &err) : NULL;
+    bool ok = doc && spec_read(&s, yyjson_doc_get_root(doc), NULL, "", true, &err) == 0;
+
+    if (ok) {
         p->delay_ns = s.retry_delay_ns;
         p->on_lost = s.on_lost;
         spec_fini(&s);
+    } else {
+        log_error(h->log, "job %" PRId64 " is not retried: %s", id, err.msg);
     }
     yyjson_doc_free(doc);
+    free(text);
+    return ok;
 }
 
 /* True when policy puts the job back into the queue; consumes a retry. */
 static bool wants_retry(struct head *h, struct head_job *j, enum job_event ev)
 {
     struct policy p = { 0 };
+
     if (ev == JOB_EV_SUCCEED || ev == JOB_EV_CANCEL)
         return false;
     if (ev != JOB_EV_LOSE && j->retries_left <= 0)
         return false;
-    int64_t id = j->array ? j->array->entry.id : j->entry.id;
-    if (store_job_get(h->store, id, read_policy, &p, NULL) < 0)
+    if (!read_policy(h, j->array ? j->array->entry.id : j->entry.id, &p))
         return false;
     if (ev == JOB_EV_LOSE)
         return p.on_lost == ON_LOST_DEFAULT
                    ? str_eq(conf_str(h->conf, CONF_jobs_on_lost), "requeue")
                    : p.on_lost == ON_LOST_REQUEUE;
     j->retries_left--;
-    j->not_before_wall_ns = p.delay_ns ? clock_wall_ns(h->clock) + p.delay_ns : 0;
+    j->not_before_wall_ns = p.delay_ns ? head_time_add(clock_wall_ns(h->clock), p.delay_ns) : 0;
     return true;
 }
 
@@ -299,6 +297,8 @@ static void job_over(struct head *h, struct head_job *j, struct head_run *r)
     if (ev == JOB_EV_LOSE)
         str_copy(r->end.message, sizeof(r->end.message),
                  "its starter died without leaving a result");
+    else if (ev == JOB_EV_CANCEL)
+        j->reason = head_reason_user;
     if (wants_retry(h, j, ev)) {
         head_job_event(h, j, JOB_EV_REQUEUE);
         j->run = NULL;
@@ -319,6 +319,7 @@ void head_apply_end(struct head *h, struct head_end *e)
     if (!r || r->ended || r->fresh || r->key.number != e->end.key.number)
         return; /* somebody else's, or an old story */
     sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), false);
+    map_put(&h->use_changed, (uint64_t)r->alloc.user + 1, h);
     r->ended = true;
     r->end = e->end;
     if (!r->end.finished_ns)
@@ -361,17 +362,12 @@ void head_attempt_never_started(const struct attempt_key *key, void *arg)
 
 /* ---- after a restart ---- */
 
-struct adopt {
-    struct head *h;
-    struct err *err;
-    int rc;
-};
-
 static bool adopt_one(void *arg, const struct store_attempt *a)
 {
-    struct adopt *ad = arg;
-    struct head *h = ad->h;
+    struct head *h = arg;
     struct head_job *j = map_get(&h->jobs, (uint64_t)a->job);
+    int64_t now = ev_now_ns(h->loop), ran = clock_wall_ns(h->clock) - a->started_ns;
+
     if (!j || j->status != JOB_RUNNING || j->attempts != a->number || j->run)
         return true;
     struct head_run *r = run_alloc();
@@ -382,24 +378,23 @@ static bool adopt_one(void *arg, const struct store_attempt *a)
     r->killed = j->reason != NULL;
     j->reason = NULL;
     r->alloc.entry = j->array ? &j->array->entry : &j->entry;
-    r->alloc.node = 0;
     r->alloc.user = j->user;
     r->alloc.got =
         (struct sched_resources){ .threads = j->threads, .memory = j->memory, .gpus = j->gpus };
     /* how long it may still run is the shim's business; for planning this is near enough */
-    r->alloc.start_ns = ev_now_ns(h->loop);
-    int64_t ran = clock_wall_ns(h->clock) - a->started_ns;
-    r->alloc.end_ns = j->timeout_ns
-                          ? r->alloc.start_ns + (j->timeout_ns > ran ? j->timeout_ns - ran : 0)
-                          : INT64_MAX;
+    if (ran < 0)
+        ran = 0;
+    r->alloc.start_ns = now;
+    r->alloc.end_ns = INT64_MAX;
+    if (j->timeout_ns)
+        r->alloc.end_ns = head_time_add(now, j->timeout_ns > ran ? j->timeout_ns - ran : 0);
     sched_reserve(h->sched, &r->alloc);
     return true;
 }
 
 int head_adopt_all(struct head *h, struct err *err)
 {
-    struct adopt ad = { h, err, 0 };
-    if (store_attempt_each_open(h->store, adopt_one, &ad, err) != 0)
+    if (store_attempt_each_open(h->store, adopt_one, h, err) != 0)
         return -1;
     LIST_FOR_EACH(it, &h->runs) {
         struct head_run *r = CONTAINER_OF(it, struct head_run, link);

@@ -13,20 +13,31 @@
 
 #include <inttypes.h>
 
-static void note_id(void *arg, const struct store_job *row)
+struct found {
+    int64_t id;
+    bool is_task;
+};
+
+static void note_found(void *arg, const struct store_job *row)
 {
-    *(int64_t *)arg = row->id;
+    *(struct found *)arg = (struct found){ row->id, row->array_id != 0 };
 }
 
+/* A task has a row number of its own, but clients know it as JOB_TASK only. */
 int head_find(struct head *h, int64_t job, int64_t task, int64_t *id, struct err *err)
 {
-    if (task < 0) {
-        *id = job;
-        if (map_get(&h->jobs, (uint64_t)job))
-            return 1;
-        return store_job_get(h->store, job, note_id, id, err);
-    }
-    return store_task_get(h->store, job, task, note_id, id, err);
+    const struct head_job *j = task < 0 ? map_get(&h->jobs, (uint64_t)job) : NULL;
+    struct found f = { job, false };
+    int rc = 1;
+
+    if (task >= 0)
+        rc = store_task_get(h->store, job, task, note_found, &f, err);
+    else if (j)
+        f.is_task = j->array != NULL;
+    else
+        rc = store_job_get(h->store, job, note_found, &f, err);
+    *id = f.id;
+    return rc == 1 && task < 0 && f.is_task ? 0 : rc;
 }
 
 /* ---- why it waits ---- */
@@ -337,10 +348,13 @@ size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_
         gather(&g, order[i]->id);
     free(order);
     size_t parked = g.count;
-    LIST_FOR_EACH(it2, &h->parked) {
-        if (g.count >= max)
-            break;
-        gather(&g, CONTAINER_OF(it2, struct head_job, wait)->entry.id);
+    for (int i = 0; i < 2; i++) {
+        const struct list *list = i ? &h->delayed : &h->parked;
+        LIST_FOR_EACH(it2, list) {
+            if (g.count >= max)
+                break;
+            gather(&g, CONTAINER_OF(it2, struct head_job, wait)->entry.id);
+        }
     }
     if (g.count > parked)
         qsort(ids + parked, g.count - parked, sizeof(*ids), compare_ids);

@@ -89,10 +89,8 @@ static pid_t claim_pid(const char *text)
     return (pid_t)pid;
 }
 
-/*
- * What the claim says: 0 there is none, 1 sealed, 2 its shim lives, 3 its shim is gone. A shim holds
- * its lock through all links of the file, so a shared lock is refused as long as it lives.
- */
+/* What the claim says: there is none; sealed; its shim lives; its shim is gone. A shim holds its
+ * lock through all links of the file, so a shared lock is refused as long as it lives. */
 enum claim { CLAIM_NONE, CLAIM_SEALED, CLAIM_LOCKED, CLAIM_FREE };
 
 static int read_claim(int state_dirfd, const struct attempt_key *key, enum claim *claim, pid_t *pid,
@@ -190,7 +188,8 @@ int attempt_inspect(int state_dirfd, const struct attempt_key *key, bool seal,
         *state = ATTEMPT_NEVER_STARTED;
         return 0;
     }
-    /* The record is looked for after the lock: a shim that was seen dead has written all it will. */
+    /* The record is looked for after the lock: a shim that was seen dead has written all it
+     * will. */
     if (read_exit(state_dirfd, key, end)) {
         *state = ATTEMPT_ENDED;
     } else if (claim == CLAIM_LOCKED) {
@@ -223,12 +222,14 @@ static bool remove_stale_shim(int dirfd, const char *name)
 
     if (fd < 0)
         return false;
-    /* One that is just being made may be empty and not yet locked: its maker copes (shim_identity.c). */
+    /* One that is just being made may be empty and not yet locked: its maker copes
+     * (shim_identity.c). */
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
         ssize_t n = read(fd, head, sizeof head - 1);
         stale = n == 0 || (n > 0 && str_eq(head, shim_text));
     }
-    /* Removed while locked, so that its maker, who locks before he uses it, sees that it is gone. */
+    /* Removed while locked, so that its maker, who locks before he uses it, sees that it is
+     * gone. */
     if (stale)
         stale = unlinkat(dirfd, name, 0) == 0;
     close(fd);

@@ -2,11 +2,11 @@
 /*
  * One attempt of one job, as files. Everything that must outlive the daemon is here:
  *
- *   STATE/attempts/J/JOB.N/claim   start gate and proof of life: a hard link to the identity file of
- *                                  a shim, which keeps it flock'd as long as it lives. link(2) makes
- *                                  it appear at once, complete and locked, or fails with EEXIST: two
- *                                  starters can't both win. A claim whose text is "hive-sealed 1"
- *                                  stands for "never started, and never will".
+ *   STATE/attempts/J/JOB.N/claim   start gate and proof of life: a hard link to the identity file
+ *                                  of a shim, which keeps it flock'd as long as it lives. link(2)
+ *                                  makes it appear at once, complete and locked, or fails with
+ *                                  EEXIST: two starters can't both win. A claim whose text is
+ *                                  "hive-sealed 1" stands for "never started, and never will".
  *   STATE/attempts/J/JOB.N/exit    the exit record, written as exit.tmp and renamed: it is there
  *                                  whole or not at all
  *   STATE/attempts/J/JOB.N/stdout, stderr   output, unless the job names other paths
@@ -74,10 +74,10 @@ void attempt_dir(const struct attempt_key *key, struct buf *b);
 #define ATTEMPT_RECORD_MAX 4096
 
 /*
- * Text form of an exit record ("hive-exit 1\nkey=value\n…end\n") and back. Parsing checks everything:
- * a wrong version, missing, doubled or malformed fields, a cut end, a job or number other than those
- * of `expect` (NULL: any; a fence of 0 in it: any fence) are ERR_CORRUPT. Lines it doesn't know are
- * ignored. `end` is untouched on failure.
+ * Text form of an exit record ("hive-exit 1\nkey=value\n…end\n") and back. Parsing checks
+ * everything: a wrong version, missing, doubled or malformed fields, a cut end, a job or number
+ * other than those of `expect` (NULL: any; a fence of 0 in it: any fence) are ERR_CORRUPT. Lines it
+ * doesn't know are ignored. `end` is untouched on failure.
  */
 void attempt_end_encode(const struct attempt_end *end, struct buf *b);
 int attempt_end_decode(const char *data, size_t len, const struct attempt_key *expect,

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "node/node_internal.h"
+#include "sys/sys.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +19,10 @@
 #define LOOK_NS (250 * NS_PER_MS)
 #define SETTLE_NS                                                                                  \
     NS_PER_S /* without news from the spawner a dead shim's job is taken for gone then */
+#define KILL_REST_NS (200 * NS_PER_MS)
 #define RERUNS 3
 
-/* --- runs ---------------------------------------------------------------------------------------- */
+/* --- runs ------------------------------------------------------------------------------------- */
 
 static uint64_t run_id(const struct attempt_key *key)
 {
@@ -139,7 +141,7 @@ static void finish_without_record(struct node *n, struct run *r, enum attempt_ou
     finish_later(n, r, &end);
 }
 
-/* --- runs without a connection ------------------------------------------------------------------- */
+/* --- runs without a connection ---------------------------------------------------------------- */
 
 /* Nobody has claimed it. */
 static void settle_unclaimed(struct node *n, struct run *r)
@@ -160,9 +162,38 @@ static void settle_unclaimed(struct node *n, struct run *r)
     }
 }
 
+/* "HIVE_ATTEMPT_DIR=/…": in the environment of all that an attempt starts, and of nothing else. */
+static char *make_mark(const struct node *n, const struct attempt_key *key)
+{
+    struct buf b = BUF_INIT;
+
+    buf_printf(&b, "HIVE_ATTEMPT_DIR=%s/", n->state_dir);
+    attempt_dir(key, &b);
+    return buf_take(&b, NULL);
+}
+
+/* The spawner kills what a dead shim leaves behind. Where it was dead itself, or not ours,
+ * nobody did. */
+static void kill_rest(struct node *n, const struct run *r)
+{
+    char *mark;
+    int killed;
+
+    if (r->shim_died)
+        return;
+    mark = make_mark(n, &r->key);
+    killed = sys_kill_marked(mark, clock_mono_ns(&clock_system) + KILL_REST_NS);
+    if (killed > 0)
+        log_warning(n->log, "job %" PRId64 " attempt %" PRId32 " had left %d processes; killed",
+                    r->key.job, r->key.number, killed);
+    free(mark);
+}
+
 static void settle_dead(struct node *n, struct run *r)
 {
     char message[128];
+
+    kill_rest(n, r);
 
     if (r->shim > 0)
         snprintf(message, sizeof message, "the process that watched it (%ld) was killed",
@@ -258,7 +289,7 @@ void runs_shim_seen(struct node *n, pid_t shim, const struct attempt_key *doing)
     }
 }
 
-/* --- interface ----------------------------------------------------------------------------------- */
+/* --- interface -------------------------------------------------------------------------------- */
 
 static void tend_due(struct ev_timer *t)
 {
@@ -272,15 +303,35 @@ static void tend_due(struct ev_timer *t)
     shims_tend(n);
 }
 
-int node_run(struct node *n, const struct node_run *run, struct err *err)
+/* The message for the shim: what was asked for, with our mark. */
+static int encode_run(struct node *n, const struct node_run *run, struct buf *packet,
+                      struct err *err)
 {
     struct shim_msg m = { .type = SHIM_RUN, .key = run->key, .run = *run };
+    size_t count = 0;
+    int rc;
+
+    while (run->env[count])
+        count++;
+    const char **env = mem_alloc_array(count + 2, sizeof *env);
+    char *mark = make_mark(n, &run->key);
+    memcpy(env, run->env, count * sizeof *env);
+    env[count] = mark;
+    m.run.env = env;
+    rc = shim_msg_encode(&m, packet, err);
+    free(mark);
+    free(env);
+    return rc;
+}
+
+int node_run(struct node *n, const struct node_run *run, struct err *err)
+{
     struct shim_conn *stranger;
     struct run *r = run_create(n, &run->key, err);
 
     if (!r)
         return -1;
-    if (shim_msg_encode(&m, &r->packet, err) != 0) {
+    if (encode_run(n, run, &r->packet, err) != 0) {
         map_remove(&n->runs, run_id(&r->key));
         run_destroy(r);
         return -1;
@@ -345,7 +396,7 @@ size_t node_running(const struct node *n)
     return map_count(&n->runs);
 }
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static int open_state(struct node *n, struct err *err)
 {
@@ -403,7 +454,8 @@ void node_destroy(struct node *n)
     ev_timer_clear(&n->look);
     ev_timer_clear(&n->tend);
     conns_close(n);
-    spawner_detach(n);
+    /* It stays as long as its shims do. */
+    spawner_detach(n, map_count(&n->runs) == 0 ? SPAWNER_PATIENCE_MS : 1);
     while ((r = map_next(&n->runs, &pos, NULL)))
         run_destroy(r);
     map_fini(&n->runs);

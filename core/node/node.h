@@ -5,9 +5,9 @@
  * directly.
  *
  * Processes behind it: the spawner (spawner.h) forks shims on request. Each shim connects back to
- * RUNTIME/shim.sock, says who it is and what it runs, takes one attempt at a time, and stays for the
- * next one: an attempt then costs one vfork. A shim outlives the daemon: it finishes its attempt,
- * writes the exit record, and meanwhile tries to reach the next daemon's shim.sock.
+ * RUNTIME/shim.sock, says who it is and what it runs, takes one attempt at a time, and stays for
+ * the next one: an attempt then costs one vfork. A shim outlives the daemon: it finishes its
+ * attempt, writes the exit record, and meanwhile tries to reach the next daemon's shim.sock.
  */
 #ifndef HIVE_NODE_NODE_H
 #define HIVE_NODE_NODE_H
@@ -24,10 +24,10 @@ struct log;
 struct node;
 
 /*
- * Starts the spawner by executing /proc/self/exe, and returns its control descriptor without waiting
- * for it. The process inherits umask, limits, control group and working folder of the caller; jobs
- * inherit the umask and limits from it: call before changing those. `state_dir` and `runtime_dir`
- * are absolute and exist. The spawner ends when the descriptor is closed.
+ * Starts the spawner by executing /proc/self/exe, and returns its control descriptor without
+ * waiting for it. The process inherits umask, limits and control group of the caller, and jobs
+ * inherit them from it: call before changing those. `state_dir` and `runtime_dir` are absolute and
+ * exist. The spawner ends when the descriptor is closed and the last of its shims has ended.
  */
 int spawner_start(const char *state_dir, const char *runtime_dir, struct err *err);
 
@@ -39,7 +39,8 @@ struct node_config {
 };
 
 struct node_hooks {
-    /* An attempt ended. Never called from inside a node_ function. After it the key is forgotten. */
+    /* An attempt ended. Never called from inside a node_ function. After it the key is
+     * forgotten. */
     void (*ended)(const struct attempt_end *end, void *arg);
     /* An attempt found by node_adopt() never started and never will. Never called from inside a
      * node_ function. */
@@ -52,20 +53,23 @@ struct node_hooks {
 struct node *node_create(struct ev_loop *loop, const struct log *log, const struct node_config *cfg,
                          const struct node_hooks *hooks, struct err *err);
 /* Lets go of everything: running attempts go on under their shims, idle shims end, what has not
- * begun never will. No hook is called any more. */
+ * begun never will. No hook is called any more. Not to be called from a hook. */
 void node_destroy(struct node *n);
 
 struct node_run {
     struct attempt_key key;
     const char *const *argv; /* NULL-terminated; argv[0] is searched in PATH of `env` */
-    const char *const *env;  /* NULL-terminated "K=V"; the whole environment, HIVE_* included */
-    const char *workdir;     /* absolute */
-    const char *stdout_path; /* absolute, or NULL for the attempt's own file; missing parent folders
-                                are NOT made */
-    const char *stderr_path; /* the same; equal to stdout_path: one file for both */
-    bool append;             /* outputs given by path are appended to, not truncated (a retry) */
-    const char *script;   /* text for the attempt's file "script" (0700), or NULL; an argv element
-                                "{script}" is replaced by its absolute path */
+    /* NULL-terminated "K=V": the whole environment, but for HIVE_ATTEMPT_DIR, which is added: the
+     * folder of the attempt, by which what it started is known. */
+    const char *const *env;
+    const char *workdir; /* absolute */
+    /* Absolute, or NULL for the attempt's own file; missing parent folders are NOT made. Both the
+     * same path: one file for both. */
+    const char *stdout_path, *stderr_path;
+    bool append; /* outputs given by path are appended to, not truncated (a retry) */
+    /* Text for the attempt's file "script" (0700), or NULL; an argv element "{script}" is replaced
+     * by its absolute path. */
+    const char *script;
     int64_t timeout_ns;   /* 0: none; counted from the start, monotonic */
     int64_t grace_ns;     /* between SIGTERM and SIGKILL on timeout */
     int64_t memory_bytes; /* 0: no limit */
@@ -73,16 +77,16 @@ struct node_run {
 
 /*
  * Starts an attempt as soon as a shim is free (one is forked if none is). What it points to is
- * copied. -1 when the request is too large (ERR_TOO_LARGE), the key is out of range (ERR_INVALID) or
- * running already (ERR_CONFLICT); everything else, a failure to start included, comes back through
- * `ended`.
+ * copied. -1 when the request is too large (ERR_TOO_LARGE), the key is out of range (ERR_INVALID)
+ * or running already (ERR_CONFLICT); everything else, a failure to start included, comes back
+ * through `ended`.
  */
 int node_run(struct node *n, const struct node_run *run, struct err *err);
 
 /*
  * Ends an attempt with its whole tree: SIGTERM now and SIGKILL after grace_ns (0: SIGKILL now).
- * `ended` follows with ATTEMPT_CANCELLED (or what it was, if it ended by itself before). Unknown keys
- * are ignored. Calling again with a shorter grace makes it so.
+ * `ended` follows with ATTEMPT_CANCELLED (or what it was, if it ended by itself before). Unknown
+ * keys are ignored. Calling again with a shorter grace makes it so.
  */
 void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns);
 
@@ -91,10 +95,10 @@ void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns);
 void node_signal(struct node *n, const struct attempt_key *key, int signo);
 
 /*
- * After a restart: takes up an attempt that the store says is running. Its fate is found in its files
- * and reported through `ended` or `never_started`, or it is alive and `ended` comes when it ends.
- * ERR_CONFLICT when the key is known already, ERR_INVALID when it is out of range; system errors
- * otherwise.
+ * After a restart: takes up an attempt that the store says is running. Its fate is found in its
+ * files and reported through `ended` or `never_started`, or it is alive and `ended` comes when it
+ * ends. ERR_CONFLICT when the key is known already, ERR_INVALID when it is out of range; system
+ * errors otherwise.
  */
 int node_adopt(struct node *n, const struct attempt_key *key, struct err *err);
 

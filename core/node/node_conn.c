@@ -21,7 +21,7 @@ struct packet {
     char data[];
 };
 
-/* --- sending ------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static int send_now(struct shim_conn *c, const void *data, size_t len)
 {
@@ -99,7 +99,7 @@ static void conn_quit(struct shim_conn *c)
     send_msg(c, &m);
 }
 
-/* --- idle and busy ------------------------------------------------------------------------------- */
+/* --- idle and busy ---------------------------------------------------------------------------- */
 
 static void leave_idle(struct shim_conn *c)
 {
@@ -196,7 +196,7 @@ static void conn_destroy(struct shim_conn *c)
     free(c);
 }
 
-/* --- receiving ----------------------------------------------------------------------------------- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static void on_hello(struct shim_conn *c, const struct shim_msg *m)
 {
@@ -308,7 +308,7 @@ static void conn_ready(struct ev_io *io, unsigned ready)
     shim_msg_fini(&m);
 }
 
-/* --- accepting ----------------------------------------------------------------------------------- */
+/* --- accepting -------------------------------------------------------------------------------- */
 
 static void accept_shim(struct node *n, int fd)
 {

@@ -94,7 +94,8 @@ void run_wait(struct run *r, struct node *n); /* puts it at the end of the queue
 void run_loosen(struct node *n, struct run *r, pid_t shim);
 /* Forgets it and calls the hook. Only from handlers of the event loop. */
 void run_finish(struct node *n, struct run *r, const struct attempt_end *end);
-/* Looks at what the spawner's news about this shim, or another hello of it, means for loose runs. */
+/* Looks at what the spawner's news about this shim, or another hello of it, means for loose
+ * runs. */
 void runs_shim_died(struct node *n, pid_t shim);
 void runs_shim_seen(struct node *n, pid_t shim, const struct attempt_key *doing);
 
@@ -111,7 +112,9 @@ void conn_bind(struct shim_conn *c, struct run *r);
 
 /* node_spawner.c */
 int spawner_attach(struct node *n, int fd, struct err *err); /* waits until it is ready */
-void spawner_detach(struct node *n);
+/* Lets go of it, and waits for its end for at most so long. */
+void spawner_detach(struct node *n, int patience_ms);
+#define SPAWNER_PATIENCE_MS 1000
 /* Asks for shims where there are too few, and sees to it that somebody looks again. */
 void shims_tend(struct node *n);
 

@@ -28,10 +28,10 @@ static void pause_ms(long ms)
     nanosleep(&ts, NULL);
 }
 
-/* Waits for the end of the process for at most a second. */
-static void reap_spawner(struct node *n)
+/* Waits for the end of the process for at most so long. */
+static void reap_spawner(struct node *n, int patience_ms)
 {
-    for (int i = 0; n->spawner_pid > 0 && i < 1000; i++) {
+    for (int i = 0; n->spawner_pid > 0 && i < patience_ms; i++) {
         pid_t pid = waitpid(n->spawner_pid, NULL, WNOHANG);
         if (pid != 0 && !(pid < 0 && errno == EINTR))
             break;
@@ -40,14 +40,14 @@ static void reap_spawner(struct node *n)
     n->spawner_pid = 0;
 }
 
-void spawner_detach(struct node *n)
+void spawner_detach(struct node *n, int patience_ms)
 {
     if (n->spawner.fd < 0)
         return;
     ev_io_remove(&n->spawner);
     close(n->spawner.fd);
     n->spawner.fd = -1;
-    reap_spawner(n);
+    reap_spawner(n, patience_ms);
 }
 
 static void note_ready(struct node *n, const struct spawner_msg *m)
@@ -111,7 +111,7 @@ static void lost(struct node *n)
 {
     log_error(n->log, "the spawner (process %ld) died; running jobs are not affected",
               (long)n->spawner_pid);
-    spawner_detach(n);
+    spawner_detach(n, SPAWNER_PATIENCE_MS);
     n->starting = 0;
     shims_tend(n);
 }

@@ -16,7 +16,8 @@ static void on_child(int signo)
     (void)signo; /* it is enough that the poll ends */
 }
 
-/* Past the C library, which keeps some signals to itself: glibc's posix_spawn leaves them ignored. */
+/* Past the C library, which keeps some signals to itself: glibc's posix_spawn leaves them
+ * ignored. */
 static void reset_signals(void)
 {
     char zeroes[64] = { 0 }; /* struct sigaction as the kernel has it: SIG_DFL, no flags */
@@ -35,6 +36,8 @@ int process_prepare(const char *name)
     reset_signals();
     setsid(); /* fails for the leader of a group, which was set apart already */
     prctl(PR_SET_NAME, name);
+    if (chdir("/") != 0)
+        return -1;
     if (sigaction(SIGCHLD, &sa, NULL) != 0)
         return -1;
     return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /*
- * Makes the calling process a session leader and a subreaper called `name`, with every signal at its
- * default and blocked, so that none ends it (but SIGKILL) and none is inherited as ignored by jobs;
- * SIGCHLD only ends process_poll(). -1 with errno.
+ * Makes the calling process a session leader and a subreaper called `name`, with every signal at
+ * its default and blocked, so that none ends it (but SIGKILL) and none is inherited as ignored by
+ * jobs; SIGCHLD only ends process_poll(). -1 with errno.
  */
 int process_prepare(const char *name);
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Private to core/node: the shim, a process that takes one attempt at a time and owns it: opens its
- * output, starts it, kills its whole tree on request, on time-out and at its end (a job lasts as long
- * as its first process), and writes the exit record. See node.h, attempt.h, shim_proto.h.
+ * output, starts it, kills its whole tree on request, on time-out and at its end (a job lasts as
+ * long as its first process), and writes the exit record. See node.h, attempt.h, shim_proto.h.
  *
- * It has one thread, all signals blocked but while it waits, and no signal ends it but SIGKILL: then
- * the job's first process dies with it (PR_SET_PDEATHSIG), and the spawner kills the rest.
+ * It has one thread, all signals blocked but while it waits, and no signal ends it but SIGKILL:
+ * then the job's first process dies with it (PR_SET_PDEATHSIG), and the spawner kills the rest.
  *
- * Daemon gone: idle, it ends. Busy, it tries to connect to RUNTIME/shim.sock every 250 ms, says what
- * it runs, and ends after that attempt. An exit record that can't be written (disk full) is tried
- * again every 500 ms; a connected daemon has got the end by message already, without one the shim
- * stays until the record is written.
+ * Daemon gone: idle, it ends. Busy, it tries to connect to RUNTIME/shim.sock every 250 ms, says
+ * what it runs, and ends after that attempt. An exit record that can't be written (disk full) is
+ * tried again every 500 ms; a connected daemon has got the end by message already, without one the
+ * shim stays until the record is written.
  */
 #ifndef HIVE_NODE_SHIM_H
 #define HIVE_NODE_SHIM_H
@@ -86,7 +86,8 @@ struct shim {
     int64_t connect_at_ns, rewrite_at_ns; /* 0: none */
 };
 
-/* Begins the attempt of job.msg (shim_job.c). Afterwards either job.active, or its end was reported. */
+/* Begins the attempt of job.msg (shim_job.c). Afterwards either job.active, or its end was
+ * reported. */
 void shim_job_begin(struct shim *s);
 /* Makes the first process; later calls after start_at_ns try again. */
 void shim_job_start(struct shim *s);

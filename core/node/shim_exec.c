@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * clone(CLONE_VM | CLONE_VFORK): no page tables are copied, and the child tells what went wrong
- * through the memory it shares. Between clone and exec only async-signal-safe calls are made, and all
- * memory is there beforehand.
+ * through the memory it shares. Between clone and exec only async-signal-safe calls are made, and
+ * all memory is there beforehand.
  */
 #include "node/shim_exec.h"
 
@@ -22,8 +22,8 @@
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
 
-/* What runs in the child leaves its frames on the stack without returning: the address sanitizer would
- * take what it finds there the next time for an overflow. */
+/* What runs in the child leaves its frames on the stack without returning: the address sanitizer
+ * would take what it finds there the next time for an overflow. */
 #define IN_CHILD __attribute__((no_sanitize("address")))
 
 struct child {
@@ -42,8 +42,8 @@ static const char *find_path(const char *const *env)
 }
 
 /*
- * Makes the next candidate from *path into file and moves *path on; NULL at the end. An empty element
- * is the current folder. False when the candidate is too long to exist.
+ * Makes the next candidate from *path into file and moves *path on; NULL at the end. An empty
+ * element is the current folder. False when the candidate is too long to exist.
  */
 IN_CHILD static bool next_candidate(const char **path, const char *name, char *file)
 {

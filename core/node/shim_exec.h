@@ -31,9 +31,10 @@ struct shim_exec {
 };
 
 /*
- * Starts the program in a session of its own with default signals, and returns its pid once the exec
- * has succeeded; -1 with x->failed and x->sys otherwise. It is killed when the caller dies. All
- * signals must be blocked by the caller, who shares its memory with the child until exec (vfork).
+ * Starts the program in a session of its own with default signals, and returns its pid once the
+ * exec has succeeded; -1 with x->failed and x->sys otherwise. It is killed when the caller dies.
+ * All signals must be blocked by the caller, who shares its memory with the child until exec
+ * (vfork).
  */
 pid_t shim_exec(struct shim_exec *x);
 

@@ -29,8 +29,8 @@ static int write_identity(int fd, pid_t pid, uint64_t start)
     return fs_write_all(fd, text, (size_t)n);
 }
 
-/* A daemon that clears away stale files may take a new one for stale before it is locked: then it has
- * no name any more when the lock is ours. 1: done, 0: that happened, -1: errno. */
+/* A daemon that clears away stale files may take a new one for stale before it is locked: then
+ * it has no name any more when the lock is ours. 1: done, 0: that happened, -1: errno. */
 static int make_identity(struct shim_identity *id, int state_fd, pid_t pid, uint64_t start)
 {
     struct stat st;

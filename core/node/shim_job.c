@@ -37,7 +37,8 @@ static int64_t after(int64_t t, int64_t delay)
     return delay > INT64_MAX - t ? INT64_MAX : t + delay;
 }
 
-/* Path of a file in the attempt's folder, relative to the state folder; valid until the next call. */
+/* Path of a file in the attempt's folder, relative to the state folder; valid until the next
+ * call. */
 static const char *job_path(struct shim *s, const char *file)
 {
     buf_clear(&s->path);
@@ -75,7 +76,7 @@ static void not_run(struct shim *s, int code, bool record, const struct err *err
     reset_job(s);
 }
 
-/* --- beginning ----------------------------------------------------------------------------------- */
+/* --- beginning -------------------------------------------------------------------------------- */
 
 static int make_folder(struct shim *s)
 {
@@ -230,7 +231,7 @@ void shim_job_begin(struct shim *s)
     shim_job_start(s);
 }
 
-/* --- starting ------------------------------------------------------------------------------------ */
+/* --- starting --------------------------------------------------------------------------------- */
 
 static int exec_failure(const struct shim_exec *x, struct err *err)
 {
@@ -319,7 +320,7 @@ void shim_job_start(struct shim *s)
     not_run(s, code, true, &err);
 }
 
-/* --- ending -------------------------------------------------------------------------------------- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 static void note_memory(struct shim *s, struct attempt_end *end)
 {

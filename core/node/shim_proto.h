@@ -49,8 +49,8 @@ struct shim_msg {
 
 /* Encodes into b (cleared first). ERR_TOO_LARGE over SHIM_PACKET_MAX. */
 int shim_msg_encode(const struct shim_msg *m, struct buf *b, struct err *err);
-/* Decodes; strings borrow from `data`, which must outlive m. ERR_CORRUPT otherwise, and m then needs
- * no shim_msg_fini. */
+/* Decodes; strings borrow from `data`, which must outlive m. ERR_CORRUPT otherwise, and m then
+ * needs no shim_msg_fini. */
 int shim_msg_decode(const char *data, size_t len, struct shim_msg *m, struct err *err);
 void shim_msg_fini(struct shim_msg *m); /* frees ptrs */
 

@@ -19,6 +19,7 @@
 
 #define SWEEP_NS (200 * NS_PER_MS) /* at most this long at a stretch */
 #define SWEEP_AGAIN_NS (50 * NS_PER_MS)
+#define SWEEP_GIVE_UP_NS (10 * NS_PER_S)
 #define SWEEP_TELL_NS NS_PER_S /* a shim's death is told then even if not all of its rest is gone */
 
 struct pids {
@@ -60,6 +61,8 @@ static void tell(struct spawner *sp, enum spawner_msg_type type, int value, cons
 {
     struct spawner_msg m = { .type = (uint32_t)type, .value = value };
 
+    if (sp->ctl < 0)
+        return;
     str_copy(m.text, sizeof m.text, text);
     while (send(sp->ctl, &m, sizeof m, MSG_NOSIGNAL) < 0 && errno == EINTR)
         ;
@@ -73,7 +76,7 @@ static void shim_gone(pid_t pid, int status, void *arg)
     (void)status;
     if (!pids_remove(&sp->shims, pid))
         return;
-    if (sp->died.count == 0)
+    if (sp->died.count == 0 || sp->ctl < 0)
         sp->died_ns = clock_mono_ns(&clock_system);
     pids_add(&sp->died, pid);
     sp->sweep = true;
@@ -81,9 +84,9 @@ static void shim_gone(pid_t pid, int status, void *arg)
     cgroup_remove(&sp->caps, name);
 }
 
-/* What a dead shim left behind is our child now (we are the next subreaper): whoever is not a shim has
- * to go. The daemon is told of the death when that is done, so that it doesn't run the job elsewhere
- * while a part of it still lives here. */
+/* What a dead shim left behind is our child now (we are the next subreaper): whoever is not a
+ * shim has to go. The daemon is told of the death when that is done, so that it doesn't run the
+ * job elsewhere while a part of it still lives here. */
 static void sweep(struct spawner *sp)
 {
     int64_t now;
@@ -116,18 +119,33 @@ static void fork_shims(struct spawner *sp, int count)
     }
 }
 
-static void serve(struct spawner *sp)
+static void receive(struct spawner *sp)
 {
     struct spawner_msg m;
+    ssize_t len = recv(sp->ctl, &m, sizeof m, MSG_DONTWAIT);
 
-    for (;;) {
-        if (process_poll(sp->ctl, sp->sweep ? SWEEP_AGAIN_NS : -1)) {
-            ssize_t len = recv(sp->ctl, &m, sizeof m, MSG_DONTWAIT);
-            if (len == 0 || (len < 0 && errno != EAGAIN && errno != EINTR))
-                return; /* the daemon has gone, and so do we */
-            if (len == (ssize_t)sizeof m && m.type == SPAWNER_FORK)
-                fork_shims(sp, m.value);
-        }
+    if (len == 0 || (len < 0 && errno != EAGAIN && errno != EINTR)) {
+        close(sp->ctl);
+        sp->ctl = -1;
+    } else if (len == (ssize_t)sizeof m && m.type == SPAWNER_FORK) {
+        fork_shims(sp, m.value);
+    }
+}
+
+/* When the daemon has gone, what a killed shim leaves behind is still ours to end: we stay until
+ * the last shim is gone. */
+static bool needed(const struct spawner *sp)
+{
+    if (sp->ctl >= 0 || sp->shims.count > 0)
+        return true;
+    return sp->sweep && clock_mono_ns(&clock_system) < sp->died_ns + SWEEP_GIVE_UP_NS;
+}
+
+static void serve(struct spawner *sp)
+{
+    while (needed(sp)) {
+        if (process_poll(sp->ctl, sp->sweep ? SWEEP_AGAIN_NS : -1))
+            receive(sp);
         sys_reap(&sp->reaped);
         sweep(sp);
     }

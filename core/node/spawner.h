@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The spawner: a small process beside the daemon that forks shims, reaps them, and kills what a shim
- * that died left behind. It is hive's own file executed anew ("hive spawner --internal FD STATE
- * RUNTIME"), so that nothing of the daemon's memory or descriptors is in it, whenever it is started.
+ * The spawner: a small process beside the daemon that forks shims, reaps them, and kills what a
+ * shim that died left behind. It is hive's own file executed anew ("hive spawner --internal FD
+ * STATE RUNTIME"), so that nothing of the daemon's memory or descriptors is in it, whenever it is
+ * started.
  *
  * Messages on its control socket (SOCK_SEQPACKET), each a struct spawner_msg:
  *   daemon → spawner   FORK value shims
  *   spawner → daemon   READY value is the spawner's pid; text is the note on memory limits
  *                      DIED  value is a shim's pid
  *                      FAILED value is the errno of a fork; that shim will not come
- * Both ends are the same file, so the struct may change freely. EOF ends the spawner.
+ * Both ends are the same file, so the struct may change freely. After EOF the spawner stays until
+ * its last shim is gone: idle ones end with the daemon, others when their attempt does.
  */
 #ifndef HIVE_NODE_SPAWNER_H
 #define HIVE_NODE_SPAWNER_H

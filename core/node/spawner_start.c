@@ -58,8 +58,8 @@ int spawner_start(const char *state_dir, const char *runtime_dir, struct err *er
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return err_sys(err, errno, "cannot make a socket pair");
-    /* Well above the descriptors that are set up, so that none is overwritten before it is used, and
-     * dup2 makes a new one without close-on-exec. */
+    /* Well above the descriptors that are set up, so that none is overwritten before it is used,
+     * and dup2 makes a new one without close-on-exec. */
     theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, 10);
     close(pair[1]);
     if (theirs < 0) {

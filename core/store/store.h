@@ -132,8 +132,8 @@ int store_task_get(struct store *s, int64_t array_id, int64_t task,
  * store_job_list, for what a task doesn't have and its array has. */
 int store_array_get(struct store *s, int64_t id, void (*fn)(void *arg, const struct store_job *j),
                     void *arg, struct err *err);
-/* Indexes of the tasks of an array that have rows, from `from` on, rising. May be called from within
- * any callback but its own. fn returns false to stop. */
+/* Indexes of the tasks of an array that have rows, from `from` on, rising. May be called from
+ * within any callback but its own. fn returns false to stop. */
 int store_task_each(struct store *s, int64_t array_id, int64_t from,
                     bool (*fn)(void *arg, int64_t task), void *arg, struct err *err);
 

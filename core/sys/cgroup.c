@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Makes a fresh folder; one left by a dead process of the same pid is replaced, or reused when it can't
- * be removed. */
+/* Makes a fresh folder; one left by a dead process of the same pid is replaced, or reused when
+ * it can't be removed. */
 static int make_group(const char *base, const char *name, struct err *err)
 {
     char *path = mem_printf("%s/%s", base, name);

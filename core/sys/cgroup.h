@@ -5,10 +5,10 @@
  * (memory and cgroup.kill), v1 (memory), a hybrid of both (v1 memory, v2 for killing), or nothing,
  * which is a state with a name and not an error.
  *
- * Groups are folders "hive-shim-PID" in a base folder. v1: in "hive" below our own group. v2: in our
- * own group, if it is ours to divide (systemd: Delegate=yes); as v2 has no processes in groups that
- * are divided, the daemon then moves to "hive-daemon" beside them; root without such a group uses
- * "hive" at the top.
+ * Groups are folders "hive-shim-PID" in a base folder. v1: in "hive" below our own group. v2: in
+ * our own group, if it is ours to divide (systemd: Delegate=yes); as v2 has no processes in groups
+ * that are divided, the daemon then moves to "hive-daemon" beside them; root without such a group
+ * uses "hive" at the top.
  */
 #ifndef HIVE_SYS_CGROUP_H
 #define HIVE_SYS_CGROUP_H
@@ -60,7 +60,8 @@ int cgroup_create(struct cgroup *g, const struct cgroup_caps *caps, const char *
 /* Sets the limit in bytes for what will run in it (0: none; swap is limited with it where possible)
  * and starts counting OOM kills and, where the kernel can, the peak anew. */
 int cgroup_set_memory(struct cgroup *g, int64_t bytes, struct err *err);
-/* Puts the calling process into it. Async-signal-safe, for use between vfork and exec: 0 or errno. */
+/* Puts the calling process into it. Async-signal-safe, for use between vfork and exec: 0 or
+ * errno. */
 int cgroup_enter(const struct cgroup *g);
 /* Kills all in it. False when it can't (no cgroup.kill): use sys_kill_descendants. */
 bool cgroup_kill(struct cgroup *g);

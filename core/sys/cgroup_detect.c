@@ -93,7 +93,7 @@ static bool use_base(char *field, size_t size, const char *base)
     return true;
 }
 
-/* --- v1 ------------------------------------------------------------------------------------------ */
+/* --- v1 --------------------------------------------------------------------------------------- */
 
 static int detect_v1(struct cgroup_caps *caps, const struct cgroup_place *place)
 {
@@ -109,7 +109,7 @@ static int detect_v1(struct cgroup_caps *caps, const struct cgroup_place *place)
     return sys;
 }
 
-/* --- v2 ------------------------------------------------------------------------------------------ */
+/* --- v2 --------------------------------------------------------------------------------------- */
 
 static void move_to(const char *dir, pid_t pid)
 {
@@ -119,8 +119,8 @@ static void move_to(const char *dir, pid_t pid)
     write_in(dir, "cgroup.procs", text);
 }
 
-/* Lets groups below `dir` have memory limits. With processes of ours alone in it, they move to a group
- * beside; with others, nothing can be done and all is left as it was. 0 or errno. */
+/* Lets groups below `dir` have memory limits. With processes of ours alone in it, they move to a
+ * group beside; with others, nothing can be done and all is left as it was. 0 or errno. */
 static int enable_memory(const char *dir, pid_t parent)
 {
     char *leaf;

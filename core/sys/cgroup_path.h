@@ -13,8 +13,8 @@ struct cgroup_place {
     char own[CGROUP_PATH_MAX];   /* our group: `mount` or below it */
 };
 
-/* The hierarchy of a v1 controller, or v2 with NULL. False when it isn't mounted or our group is not
- * visible in it. */
+/* The hierarchy of a v1 controller, or v2 with NULL. False when it isn't mounted or our group is
+ * not visible in it. */
 bool cgroup_place_find(const char *controller, struct cgroup_place *place);
 
 /* The same from the texts of /proc/self/mountinfo and /proc/self/cgroup. */

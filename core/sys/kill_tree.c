@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Why this wins against processes that fork as fast as they can: a process with a pending SIGKILL
- * can't fork any more, so whoever is signalled first and asked for its children afterwards has given
- * the complete answer; and whoever loses its parent becomes our own child, the first we look at in
- * the next pass. What a forking chain needs for one step is many times what a pass takes.
+ * can't fork any more, so whoever is signalled first and asked for its children afterwards has
+ * given the complete answer; and whoever loses its parent becomes our own child, the first we look
+ * at in the next pass. What a forking chain needs for one step is many times what a pass takes.
  *
  * No stranger is hit: our own children keep their pid until we reap them, and deeper processes are
  * signalled through a descriptor of their /proc folder, which stands for one process only, after

@@ -57,5 +57,12 @@ int sys_kill_descendants(int64_t deadline_mono_ns, const pid_t *spare, size_t sp
                          struct sys_reaped *r);
 /* Sends `signo` once to every descendant of the calling process. */
 void sys_signal_descendants(int signo);
+/*
+ * SIGKILLs every process whose environment has the entry `mark` ("NAME=VALUE"), whosever child it
+ * is, and looks again until none is found or the monotonic deadline has passed. Reads the
+ * environment of every process that we may look into: for rare occasions. Returns how many were
+ * signalled.
+ */
+int sys_kill_marked(const char *mark, int64_t deadline_mono_ns);
 
 #endif

@@ -15,6 +15,12 @@ is 'a task shows the name, command and folder of its array' \
     "[\"${id}_2\",\"an array\",\"echo task \$HIVE_TASK_ID of \$HIVE_JOB_ID\",\"$T\",\"$id\",2]"
 exits 'a task that is none' 1 hive logs "${id}_9"
 like 'is said' "$err" "${id}_9"
+row=$(hive submit -q true) # tasks took the numbers between
+for n in $(seq $((id + 1)) $((row - 1))); do
+    exits "number $n names no job of its own" 1 hive status "$n"
+    exits "nor for cancel" 1 hive cancel "$n"
+    exits "nor for --after" 1 hive submit --after "$n" true
+done
 is 'steps' "$(hive wait "$(hive submit -q --array 0-9:4 -o step-%a true)" && echo step-*)" 'step-0 step-4 step-8'
 is 'one task alone' "$(hive wait "$(hive submit -q --array 7-7 -o one-%a true)" && echo one-*)" one-7
 id=$(hive submit -q --array 1-4 'exit $((HIVE_TASK_ID % 2))')

@@ -52,7 +52,7 @@ wait $follower
 is 'follow waits for the start' "$(cat follow.out)" late
 wait $curler
 is 'so does curl -N' "$(cat curl.out)" late
-id=$(hive submit -q --retry 1 'echo try $HIVE_ATTEMPT; exit 1')
+id=$(hive submit -q --retry 1 --retry-delay 500ms 'echo try $HIVE_ATTEMPT; exit 1')
 is 'follow goes on over a retry' "$(hive logs -f "$id")" 'try 1
 try 2'
 id=$(hive submit -q 'echo going; exec sleep 1000')
@@ -91,7 +91,12 @@ is '--attempt 2' "$(hive logs --attempt 2 "$id")" 2
 exits '--attempt 3' 1 hive logs --attempt 3 "$id"
 exits '--attempt 0' 2 hive logs --attempt 0 "$id"
 exits 'a job that does not exist' 1 hive logs 99999
-exits 'no job id' 1 hive logs frob
-is 'logs of output that was removed' "$(hive submit -q --wait -o gone.txt 'echo x' >id; rm gone.txt; hive logs "$(cat id)" 2>&1 | grep -c gone.txt)" 1
+exits 'no job id' 2 hive logs frob
+id=$(hive submit -q --wait -o gone.txt 'echo x')
+rm gone.txt
+exits 'output that was removed' 1 timeout 10 hive logs "$id"
+like 'is named' "$err" 'gone.txt'
+exits 'follow of output that was removed ends' 0 timeout 10 hive logs -f "$id"
+is 'it shows nothing' "$out" ''
 
 done_testing

@@ -75,7 +75,7 @@ for call in status 'status jobs' "status $id" "explain $id"; do
     check "hive $call shows no controls" sh -c '! grep -q "$(printf "[\033\007\t]")" evil.out && ! grep -q "$(printf "\302\233")" evil.out && ! grep -q "$(printf "\342\200\256")" evil.out'
 done
 exits 'cancel it' 0 hive cancel "$id"
-exits 'a name that is too long' 1 hive submit -n "$(head -c 300 /dev/zero | tr '\0' n)" true
+exits 'a name that is too long' 2 hive submit -n "$(head -c 300 /dev/zero | tr '\0' n)" true
 id=$(hive submit -q -n "$(head -c 255 /dev/zero | tr '\0' n)" true)
 check 'a long name is cut to the width' sh -c '! COLUMNS=80 hive status jobs | grep -E "^.{81}"'
 

@@ -35,15 +35,16 @@ void client_close(struct client *c)
     c->fd = -1;
 }
 
-bool client_send(struct client *c, const char *method, const char *target, const char *key, const char *body)
+bool client_send(struct client *c, const char *method, const char *target, const char *key,
+                 const char *body)
 {
     free(c->out);
     c->out = NULL;
     int n = asprintf(&c->out,
                      "%s /api/v1%s HTTP/1.1\r\nHost: localhost\r\n%s%s%s"
                      "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                     method, target, key ? "Idempotency-Key: " : "", key ? key : "", key ? "\r\n" : "",
-                     body ? strlen(body) : 0, body ? body : "");
+                     method, target, key ? "Idempotency-Key: " : "", key ? key : "",
+                     key ? "\r\n" : "", body ? strlen(body) : 0, body ? body : "");
     if (n < 0)
         abort();
     c->out_len = (size_t)n;
@@ -124,7 +125,8 @@ int client_call(const char *socket_path, const char *method, const char *target,
     if (!client_open(&c, socket_path) || !client_send(&c, method, target, NULL, NULL))
         return -1;
     while ((got = client_poll(&c)) == 0) {
-        struct pollfd p = { .fd = c.fd, .events = (short)(c.out_at < c.out_len ? POLLIN | POLLOUT : POLLIN) };
+        struct pollfd p = { .fd = c.fd,
+                            .events = (short)(c.out_at < c.out_len ? POLLIN | POLLOUT : POLLIN) };
         if (poll(&p, 1, CALL_MS) <= 0)
             break;
     }

@@ -85,9 +85,9 @@ static void die(const struct test *t, const char *what)
 
 static void start_daemon(struct test *t)
 {
-    char log[160], arg_fd[] = "9";
-    char *argv[] = { (char *)(uintptr_t)t->hive, "daemon", "--listen", "none", "--threads", "16", "--ready-fd", arg_fd,
-                     NULL };
+    const char *const argv[] = { t->hive, "daemon",     "--listen", "none", "--threads",
+                                 "16",    "--ready-fd", "9",        NULL };
+    char log[160];
     posix_spawn_file_actions_t fa;
     int pair[2];
 
@@ -99,7 +99,7 @@ static void start_daemon(struct test *t)
     posix_spawn_file_actions_addopen(&fa, 2, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     posix_spawn_file_actions_adddup2(&fa, 2, 1);
     posix_spawn_file_actions_adddup2(&fa, pair[1], 9);
-    if (posix_spawn(&t->daemon, t->hive, &fa, NULL, argv, t->env) != 0)
+    if (posix_spawn(&t->daemon, t->hive, &fa, NULL, (char *const *)(uintptr_t)argv, t->env) != 0)
         die(t, "the daemon can't be started");
     posix_spawn_file_actions_destroy(&fa);
     close(pair[1]);
@@ -199,7 +199,8 @@ static void on_answer(struct test *t, struct actor *a)
     bool good = a->cancels ? c->status == 200 || c->status == 409
                            : c->status == 200 && work_acked(&t->work, a->what, c->body);
     if (!good) {
-        printf("# %s %zu: HTTP %d %s\n", a->cancels ? "cancel of job" : "request", a->what, c->status, c->body);
+        printf("# %s %zu: HTTP %d %s\n", a->cancels ? "cancel of job" : "request", a->what,
+               c->status, c->body);
         die(t, "an unexpected answer");
     }
     a->busy = a->resend = false;
@@ -425,7 +426,8 @@ static void finish(struct test *t)
     end_daemon(t, SIGTERM);
     ok(t, nothing_left(t, false), 5, "no process is left after the daemon's end");
     work_summary(&t->work);
-    printf("# seed %s: %ld kills of the daemon (%ld before it was ready), %ld of starters, %ld answers lost\n",
+    printf("# seed %s: %ld kills of the daemon (%ld before it was ready), %ld of starters, %ld "
+           "answers lost\n",
            getenv("SEED_SAID"), t->kills, t->early_kills, t->starter_kills, t->lost_answers);
 }
 
@@ -433,7 +435,8 @@ static char **make_env(const char *dir)
 {
     char **env = calloc(5, sizeof(*env));
     if (!env || asprintf(&env[0], "HIVE_STATE_DIR=%s/state", dir) < 0 ||
-        asprintf(&env[1], "HIVE_RUNTIME_DIR=%s/run", dir) < 0 || asprintf(&env[2], "HIVE_CONFIG=%s/conf", dir) < 0 ||
+        asprintf(&env[1], "HIVE_RUNTIME_DIR=%s/run", dir) < 0 ||
+        asprintf(&env[2], "HIVE_CONFIG=%s/conf", dir) < 0 ||
         asprintf(&env[3], "PATH=/usr/bin:/bin") < 0)
         abort();
     return env;
@@ -441,9 +444,9 @@ static char **make_env(const char *dir)
 
 static void remove_tree(const char *dir)
 {
-    char *argv[] = { "rm", "-rf", (char *)(uintptr_t)dir, NULL };
+    const char *const argv[] = { "rm", "-rf", dir, NULL };
     pid_t pid;
-    if (posix_spawnp(&pid, "rm", NULL, NULL, argv, environ) == 0)
+    if (posix_spawnp(&pid, "rm", NULL, NULL, (char *const *)(uintptr_t)argv, environ) == 0)
         waitpid(pid, NULL, 0);
 }
 

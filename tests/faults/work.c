@@ -46,8 +46,13 @@ static void *grown(void *items, size_t *cap, size_t count, size_t size)
 static enum kind random_kind(struct work *w)
 {
     uint32_t n = work_random(w, 100);
-    return n < 55 ? KIND_EXIT : n < 65 ? KIND_SIGNAL : n < 75 ? KIND_RETRY : n < 80 ? KIND_ARRAY :
-           n < 87 ? KIND_CANCEL : n < 94 ? KIND_SLEEP : KIND_LEAVE;
+    return n < 55   ? KIND_EXIT
+           : n < 65 ? KIND_SIGNAL
+           : n < 75 ? KIND_RETRY
+           : n < 80 ? KIND_ARRAY
+           : n < 87 ? KIND_CANCEL
+           : n < 94 ? KIND_SLEEP
+                    : KIND_LEAVE;
 }
 
 static void add_job(struct work *w)
@@ -95,7 +100,8 @@ static void put_job(const struct work *w, size_t index, FILE *f)
 {
     const struct job *j = &w->jobs[index];
     fprintf(f,
-            "{\"argv\":[\"%s\",\"job\",\"%s\",\"%zu\",\"%d\",\"%d\",\"%d\",\"%d\"],\"workdir\":\"/\",\"name\":\"t%zu\"",
+            "{\"argv\":[\"%s\",\"job\",\"%s\",\"%zu\",\"%d\",\"%d\",\"%d\",\"%d\"],\"workdir\":\"/"
+            "\",\"name\":\"t%zu\"",
             w->self, w->dir, index, (int)j->kind, j->code, j->ms, j->fails, index);
     if (j->retry)
         fprintf(f, ",\"retry\":%d", j->retry);
@@ -172,15 +178,16 @@ int64_t work_lines(const struct work *w)
     return n;
 }
 
-static void wrong(struct work *w, size_t job, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void wrong(struct work *w, size_t job, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static void wrong(struct work *w, size_t job, const char *format, ...)
 {
     va_list ap;
     if (w->wrong++ >= 20)
         return;
     const struct job *j = &w->jobs[job];
-    printf("# job %" PRId64 " (t%zu, kind %d, code %d, %d ms, retry %d, fails %d): ", j->id, job, (int)j->kind,
-           j->code, j->ms, j->retry, j->fails);
+    printf("# job %" PRId64 " (t%zu, kind %d, code %d, %d ms, retry %d, fails %d): ", j->id, job,
+           (int)j->kind, j->code, j->ms, j->retry, j->fails);
     va_start(ap, format);
     vprintf(format, ap);
     va_end(ap);
@@ -250,8 +257,8 @@ static bool is(const struct told *t, const char *status)
 }
 
 /* `runs`: how often it must have run when it wasn't lost or cancelled. */
-static void check_one(struct work *w, size_t index, const struct seen *s, const struct told *t, int code, int sig,
-                      int runs)
+static void check_one(struct work *w, size_t index, const struct seen *s, const struct told *t,
+                      int code, int sig, int runs)
 {
     struct job *j = &w->jobs[index];
     if (s->doubled)
@@ -270,14 +277,15 @@ static void check_one(struct work *w, size_t index, const struct seen *s, const 
         return;
     }
     if (s->starts != runs || s->ends != runs)
-        wrong(w, index, "is %s, began %d and ended %d times, not %d", t->status, s->starts, s->ends, runs);
+        wrong(w, index, "is %s, began %d and ended %d times, not %d", t->status, s->starts, s->ends,
+              runs);
     if (t->attempts < runs)
         wrong(w, index, "counts %d attempts, ran %d times", t->attempts, runs);
     if (!is(t, code == 0 && sig == 0 ? "succeeded" : "failed"))
         wrong(w, index, "is %s", t->status);
     if (t->code != (sig ? -1 : code) || t->signal != (sig ? sig : -1))
-        wrong(w, index, "exit code %d, signal %d; expected %d, %d", t->code, t->signal, sig ? -1 : code,
-              sig ? sig : -1);
+        wrong(w, index, "exit code %d, signal %d; expected %d, %d", t->code, t->signal,
+              sig ? -1 : code, sig ? sig : -1);
 }
 
 static void check_tasks(struct work *w, size_t index, yyjson_val *list)
@@ -326,7 +334,8 @@ static void check_job(struct work *w, size_t index, const char *socket_path)
             wrong(w, index, "the array is %s", t.status);
     } else if (j->kind == KIND_RETRY) {
         bool ends_well = j->fails <= j->retry;
-        check_one(w, index, &j->seen[0], &t, ends_well ? 0 : j->code, 0, ends_well ? j->fails + 1 : j->retry + 1);
+        check_one(w, index, &j->seen[0], &t, ends_well ? 0 : j->code, 0,
+                  ends_well ? j->fails + 1 : j->retry + 1);
     } else {
         bool sig = j->kind == KIND_SIGNAL;
         check_one(w, index, &j->seen[0], &t, sig ? 0 : j->code, sig ? j->code : 0, 1);
@@ -337,8 +346,8 @@ static void check_job(struct work *w, size_t index, const char *socket_path)
 /* A request that was sent twice must not have made its jobs twice. */
 static void check_count(struct work *w, const char *socket_path)
 {
-    static const char *const names[] = { "queued", "running", "succeeded", "failed", "cancelled",
-                                         "timeout", "oom", "lost" };
+    static const char *const names[] = { "queued",    "running", "succeeded", "failed",
+                                         "cancelled", "timeout", "oom",       "lost" };
     yyjson_doc *doc = ask(socket_path, "/jobs?limit=1");
     yyjson_val *counts = yyjson_obj_get(yyjson_doc_get_root(doc), "counts");
     int64_t total = 0;
@@ -375,10 +384,12 @@ void work_summary(const struct work *w)
         for (int k = 0; w->jobs[i].seen && k < w->jobs[i].tasks; k++)
             starts += (size_t)w->jobs[i].seen[k].starts;
     }
-    printf("# %zu requests, %zu jobs with %zu tasks, %zu runs: plain %zu, by signal %zu, retried %zu, arrays %zu, "
+    printf("# %zu requests, %zu jobs with %zu tasks, %zu runs: plain %zu, by signal %zu, retried "
+           "%zu, arrays %zu, "
            "cancelled %zu, leaving processes %zu\n",
-           w->request_count, w->job_count, tasks, starts, kinds[KIND_EXIT], kinds[KIND_SIGNAL], kinds[KIND_RETRY],
-           kinds[KIND_ARRAY], kinds[KIND_CANCEL] + kinds[KIND_SLEEP], kinds[KIND_LEAVE]);
+           w->request_count, w->job_count, tasks, starts, kinds[KIND_EXIT], kinds[KIND_SIGNAL],
+           kinds[KIND_RETRY], kinds[KIND_ARRAY], kinds[KIND_CANCEL] + kinds[KIND_SLEEP],
+           kinds[KIND_LEAVE]);
 }
 
 /* ---- the jobs' program ---- */
@@ -388,8 +399,8 @@ static void append(const char *dir, char what, const char *tag)
     const char *task = getenv("HIVE_TASK_ID"), *attempt = getenv("HIVE_ATTEMPT");
     char line[64], *path = log_path(dir);
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    int n = snprintf(line, sizeof(line), "%c %08x %08d %05d %010d\n", what, (unsigned)atoi(tag), task ? atoi(task) : -1,
-                     attempt ? atoi(attempt) : 0, (int)getpid());
+    int n = snprintf(line, sizeof(line), "%c %08x %08d %05d %010d\n", what, (unsigned)atoi(tag),
+                     task ? atoi(task) : -1, attempt ? atoi(attempt) : 0, (int)getpid());
     free(path);
     if (n != LINE_SIZE || fd < 0 || write(fd, line, (size_t)n) != n)
         _exit(99);

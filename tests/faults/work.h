@@ -14,21 +14,21 @@
 enum kind {
     KIND_EXIT,   /* ends with `code` after `ms` */
     KIND_SIGNAL, /* ends by signal `code` */
-    KIND_RETRY,  /* fails `fails` times with `code`, then succeeds; `retry` tries more are allowed */
-    KIND_ARRAY,  /* `tasks` tasks; task i ends with code i % 3 */
+    KIND_RETRY, /* fails `fails` times with `code`, then succeeds; `retry` tries more are allowed */
+    KIND_ARRAY, /* `tasks` tasks; task i ends with code i % 3 */
     KIND_CANCEL, /* as EXIT, and is cancelled somewhen: either may win */
     KIND_SLEEP,  /* would sleep for an hour, and is cancelled */
-    KIND_LEAVE,  /* as EXIT, and leaves a process in a session of its own behind, which must not live on */
+    KIND_LEAVE, /* as EXIT, and leaves a process in a session of its own behind, which must not live on */
     KIND_COUNT
 };
 
 struct job {
     enum kind kind;
     int code, ms, tasks, limit, retry, fails;
-    int64_t id;         /* 0: not acknowledged */
+    int64_t id; /* 0: not acknowledged */
     bool cancel_wanted, cancel_sent;
-    bool lost_allowed;  /* a starter may have been killed under it */
-    struct seen *seen;  /* of each task (one where it is no array), filled by work_read_log */
+    bool lost_allowed; /* a starter may have been killed under it */
+    struct seen *seen; /* of each task (one where it is no array), filled by work_read_log */
 };
 
 /* What the log says of one job or task. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* For tests of the node with real processes: a daemon's loop and node in a folder of the test's own. The
- * test program is its own spawner, as hive is. */
+/* For tests of the node with real processes: a daemon's loop and node in a folder of the test's
+ * own. The test program is its own spawner, as hive is. */
 #ifndef HIVE_TESTS_UNIT_NODE_WORLD_H
 #define HIVE_TESTS_UNIT_NODE_WORLD_H
 
@@ -25,9 +25,18 @@
 
 #define NODE_WORLD_FN static __attribute__((unused))
 
-/* "PROGRAM spawner --internal FD STATE RUNTIME", before the runner looks at the arguments. */
-__attribute__((constructor)) static void be_the_spawner(int argc, char **argv)
+/* "PROGRAM spawner --internal FD STATE RUNTIME", before the runner looks at the arguments. Not
+ * every C library hands them to a constructor. */
+__attribute__((constructor)) static void be_the_spawner(void)
 {
+    char text[4096], *argv[8];
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC), argc = 0;
+    ssize_t len = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+
+    if (fd >= 0)
+        close(fd);
+    for (ssize_t at = 0; at < len && argc < 8; at += (ssize_t)strlen(text + at) + 1)
+        argv[argc++] = text + at;
     if (argc == 6 && str_eq(argv[1], "spawner"))
         _exit(spawner_main(argc - 1, argv + 1));
 }
@@ -155,8 +164,8 @@ NODE_WORLD_FN bool gone_within(pid_t pid, int64_t ns)
     return true;
 }
 
-NODE_WORLD_FN const char *const default_env[] = { "PATH=/usr/local/bin:/usr/bin:/bin", "HIVE_TEST=yes",
-                                           NULL };
+NODE_WORLD_FN const char *const default_env[] = { "PATH=/usr/local/bin:/usr/bin:/bin",
+                                                  "HIVE_TEST=yes", NULL };
 
 NODE_WORLD_FN struct node_run request(int64_t job, const char *const *argv)
 {

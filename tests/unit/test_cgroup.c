@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* --- where our group is -------------------------------------------------------------------------- */
+/* --- where our group is ----------------------------------------------------------------------- */
 
 static const char hybrid_mounts[] =
     "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
@@ -61,7 +61,7 @@ TEST(place_in_containers)
     CHECK(!cgroup_place_parse("1 2 0:3 / /sys/fs/cgroup\n- cgroup2\n", "0::/\n", NULL, &p));
 }
 
-/* --- made-up folders ----------------------------------------------------------------------------- */
+/* --- made-up folders -------------------------------------------------------------------------- */
 
 static char *path_of(const char *name)
 {
@@ -231,7 +231,7 @@ TEST(detection_in_made_up_v2)
     free(probe);
 }
 
-/* --- this machine -------------------------------------------------------------------------------- */
+/* --- this machine ----------------------------------------------------------------------------- */
 
 static void run_in(struct cgroup *g, const char *script, int *status)
 {

@@ -2,7 +2,10 @@
 /* Running attempts and ending them. */
 #include "unit/node_world.h"
 
-/* --- running --------------------------------------------------------------------------------------- */
+#include <grp.h>
+#include <sys/wait.h>
+
+/* --- running ---------------------------------------------------------------------------------- */
 
 TEST(exit_codes_signals_and_output)
 {
@@ -54,7 +57,6 @@ TEST(exit_record_on_disk_is_what_was_reported)
 TEST(many_runs_use_few_processes)
 {
     struct world w;
-    char *shims;
 
     open_world(&w);
     for (int64_t i = 1; i <= 40; i++)
@@ -64,12 +66,11 @@ TEST(many_runs_use_few_processes)
     for (size_t i = 0; i < 40; i++)
         CHECK_INT(w.ends[i].code, 0);
     CHECK_INT(node_running(w.node), 0);
-    shims = mem_printf("%s/shims", w.state);
-    free(shims);
     close_world(&w);
 }
 
-/* What the job's process finds: session leader, no signal blocked or ignored, no foreign descriptor. */
+/* What the job's process finds: session leader, no signal blocked or ignored, no foreign
+ * descriptor. */
 TEST(clean_process_state)
 {
     struct world w;
@@ -216,6 +217,45 @@ TEST(refused_requests)
     close_world(&w);
 }
 
+/* Nothing was claimed, so nothing may be written either. */
+TEST(state_folder_that_cannot_be_written)
+{
+    struct world w;
+    const char *argv[] = { "true", NULL };
+    struct node_run r = request(1, argv);
+    char *attempts;
+
+    open_world(&w);
+    attempts = mem_printf("%s/attempts", w.state);
+    CHECK(rmdir(attempts) == 0 && fs_write_file(attempts, "", 0, 0600, false, NULL) == 0);
+    check_not_run(&w, &r, 125, "cannot make the job's folder in the state folder: Not a directory");
+    CHECK(unlink(attempts) == 0);
+    r.key.job = 2;
+    CHECK(node_run(w.node, &r, NULL) == 0);
+    turn_until_ended(&w, 2);
+    CHECK_INT(w.ends[1].outcome, ATTEMPT_EXITED);
+    free(attempts);
+    close_world(&w);
+}
+
+/* Somebody clears the folder of identity files: the shim makes itself a new one. */
+TEST(identity_file_that_was_removed)
+{
+    struct world w;
+    char *shims;
+
+    open_world(&w);
+    run_sh(&w, 1, "exit 1");
+    turn_until_ended(&w, 1);
+    shims = mem_printf("%s/shims", w.state);
+    CHECK(fs_remove_tree(AT_FDCWD, shims, NULL) == 0);
+    run_sh(&w, 2, "exit 2");
+    turn_until_ended(&w, 2);
+    CHECK_INT(w.ends[1].code, 2);
+    free(shims);
+    close_world(&w);
+}
+
 /* The largest environment and script that fit into a packet arrive whole. */
 TEST(large_request)
 {
@@ -238,7 +278,7 @@ TEST(large_request)
     close_world(&w);
 }
 
-/* --- ending --------------------------------------------------------------------------------------- */
+/* --- ending ----------------------------------------------------------------------------------- */
 
 TEST(kill_ends_the_tree)
 {
@@ -417,7 +457,85 @@ TEST(signals_stop_and_continue)
     close_world(&w);
 }
 
-/* --- limits ---------------------------------------------------------------------------------------- */
+/* Runs `fn` in a world of its own in a process with another uid, where that can be done. */
+static void as_nobody(void (*fn)(struct world *w))
+{
+    struct world w;
+    int status;
+    pid_t pid;
+
+    if (geteuid() != 0)
+        return;
+    CHECK(chown(unit_tmpdir(), 65534, 65534) == 0);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK(setgroups(0, NULL) == 0 && setgid(65534) == 0 && setuid(65534) == 0);
+        open_world(&w);
+        fn(&w);
+        close_world(&w);
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK_INT(status, 0);
+}
+
+static void as_myself(void (*fn)(struct world *w))
+{
+    struct world w;
+
+    open_world(&w);
+    fn(&w);
+    close_world(&w);
+}
+
+/* Shell processes that fork, leave their session and end, as fast as they can, ignoring what can be
+ * ignored. Bounded by their number and by a file that must exist. */
+static void cancel_a_chain(struct world *w)
+{
+    static const char text[] = "#!/bin/sh\n"
+                               "trap '' TERM INT HUP QUIT\n"
+                               "n=$(($1 + 1)); [ $n -lt 5000 ] && [ -e \"$2\" ] || exit 0\n"
+                               "[ $n = 20 ] && echo > \"$2.20\"\n"
+                               "setsid \"$0\" $n \"$2\" &\n";
+    char *chain = mem_printf("%s/chain", unit_tmpdir()), *go = mem_printf("%s/go", unit_tmpdir());
+    char *twenty = mem_printf("%s.20", go);
+    char *script = mem_printf(
+        "trap '' TERM; for i in 1 2 3; do %s 0 %s & done; while :; do sleep 1; done", chain, go);
+    int64_t begun;
+
+    CHECK(fs_write_file(go, "", 0, 0600, false, NULL) == 0);
+    CHECK(fs_write_file(chain, text, sizeof text - 1, 0755, false, NULL) == 0);
+    run_sh(w, 1, script);
+    turn_until_file(w, twenty);
+    begun = now();
+    node_kill(w->node, &(struct attempt_key){ 1, 1, 7 }, 0);
+    turn_until_ended(w, 1);
+    CHECK(now() - begun < 2 * NS_PER_S);
+    CHECK_INT(w->ends[0].outcome, ATTEMPT_CANCELLED);
+
+    /* Nothing is left that could make this file again. */
+    CHECK(unlink(twenty) == 0);
+    run_sh(w, 2, "sleep 0.2");
+    turn_until_ended(w, 2);
+    CHECK(access(twenty, F_OK) != 0);
+    free(chain);
+    free(go);
+    free(twenty);
+    free(script);
+}
+
+TEST(cancel_beats_forking_chains)
+{
+    as_myself(cancel_a_chain);
+}
+
+TEST(cancel_beats_forking_chains_as_nobody)
+{
+    as_nobody(cancel_a_chain);
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
 
 TEST(memory_limit)
 {
@@ -436,9 +554,10 @@ TEST(memory_limit)
     CHECK_OK(node_run(w.node, &r, &err), &err);
     turn_until_ended(&w, 1);
     CHECK_STR(attempt_outcome_name(w.ends[0].outcome), "oom");
-    CHECK(strstr(w.ends[0].message, "one of its processes"));
+    CHECK(strstr(w.ends[0].message, "memory limit")); /* mostly of tail, now and then of sh */
 
-    /* The process itself; also in a group that was used before, and with a peak that starts anew. */
+    /* The process itself; also in a group that was used before, and with a peak that starts
+     * anew. */
     argv[2] = "x=$(head -c 150m /dev/zero | tr '\\0' x)";
     r.key.job = 2;
     CHECK_OK(node_run(w.node, &r, &err), &err);

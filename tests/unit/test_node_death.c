@@ -53,6 +53,39 @@ TEST(daemon_restart_adopts)
     close_world(&w);
 }
 
+/* Not in good order: nobody says goodbye, and a stale socket is left. */
+TEST(killed_daemon_is_succeeded)
+{
+    struct world w = { 0 };
+    struct attempt_key key = { 1, 1, 7 };
+    struct err err = ERR_INIT;
+    char *a = mem_printf("%s/a", unit_tmpdir()), *go = mem_printf("%s/go", unit_tmpdir()), *script;
+    pid_t daemon = fork();
+
+    CHECK(daemon >= 0);
+    if (daemon == 0) {
+        open_world(&w);
+        script =
+            mem_printf("echo > %s; while [ ! -e %s ]; do sleep 0.02; done; echo on; exit 9", a, go);
+        run_sh(&w, 1, script);
+        for (;;)
+            CHECK(ev_turn(w.loop, -1, NULL) == 0);
+    }
+    w.state = mem_printf("%s/state", unit_tmpdir());
+    w.runtime = mem_printf("%s/run", unit_tmpdir());
+    turn_until_file(&w, a);
+    CHECK(kill(daemon, SIGKILL) == 0 && waitpid(daemon, NULL, 0) == daemon);
+    start_daemon(&w);
+    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    CHECK(fs_write_file(go, "", 0, 0600, false, NULL) == 0);
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].code, 9);
+    check_own(&w, 1, "stdout", "on\n");
+    free(a);
+    free(go);
+    close_world(&w);
+}
+
 TEST(adopt_what_ended_without_a_daemon)
 {
     struct world w;
@@ -212,14 +245,59 @@ TEST(killed_spawner_is_replaced)
     close_world(&w);
 }
 
+/* No process can be made for a while: attempts wait, and run when it can be done again. */
+static void starve(void)
+{
+    struct rlimit none, before;
+    struct world w;
+    pid_t spawner;
+    int64_t deadline;
+
+    open_world(&w);
+    run_sh(&w, 1, "exit 1");
+    turn_until_ended(&w, 1);
+    spawner = spawner_pid();
+    CHECK(prlimit(spawner, RLIMIT_NPROC, NULL, &before) == 0);
+    none = before;
+    none.rlim_cur = 0;
+    CHECK(prlimit(spawner, RLIMIT_NPROC, &none, NULL) == 0);
+    for (int i = 2; i < 6; i++)
+        run_sh(&w, i, "sleep 0.1; exit 2");
+    deadline = now() + 1500 * NS_PER_MS;
+    while (now() < deadline)
+        CHECK(ev_turn(w.loop, 20 * NS_PER_MS, NULL) == 0);
+    CHECK(prlimit(spawner, RLIMIT_NPROC, &before, NULL) == 0);
+    turn_until_ended(&w, 5);
+    for (int i = 1; i < 5; i++)
+        CHECK_INT(w.ends[i].code, 2);
+    close_world(&w);
+}
+
+TEST(no_more_processes_for_a_while)
+{
+    int status;
+    pid_t pid;
+
+    if (geteuid() != 0)
+        return; /* root makes itself somebody for whom the limit holds, and who runs nothing else */
+    CHECK(chown(unit_tmpdir(), 54321, 54321) == 0);
+    pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        CHECK(setgid(54321) == 0 && setuid(54321) == 0);
+        starve();
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK_INT(status, 0);
+}
+
 TEST(idle_shims_end_with_the_daemon)
 {
     struct world w;
-    struct attempt_end end;
     char *path, *a, *script;
     pid_t pid;
 
-    (void)end;
     open_world(&w);
     a = mem_printf("%s/a", unit_tmpdir());
     script = mem_printf("echo $PPID > %s", a);

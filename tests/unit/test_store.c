@@ -624,3 +624,33 @@ TEST(a_callback_may_ask_for_the_array_of_its_task)
     CHECK_INT(store_array_get(s, 99, note_first, &n.below, &err), 0);
     store_close(s);
 }
+
+static bool note_task(void *arg, int64_t task)
+{
+    buf_printf(arg, "%d ", (int)task);
+    return task < 9;
+}
+
+TEST(the_tasks_of_an_array_that_have_rows)
+{
+    struct store *s = open_store();
+    struct err err = ERR_INIT;
+    struct buf b = BUF_INIT;
+    static const int tasks[] = { 5, 2, 11, 7, 9, 0 };
+
+    begin(s);
+    add(s, (struct store_job){ .is_array = true });
+    add(s, (struct store_job){ .is_array = true });
+    for (size_t i = 0; i < ARRAY_LEN(tasks); i++)
+        add(s, (struct store_job){ .array_id = 1, .task = tasks[i], .status = (int)i });
+    add(s, (struct store_job){ .array_id = 2, .task = 6 });
+    commit(s);
+    CHECK_OK(store_task_each(s, 1, 2, note_task, &b, &err), &err);
+    CHECK_STR(buf_data(&b), "2 5 7 9 ");
+    buf_clear(&b);
+    CHECK_OK(store_task_each(s, 1, 12, note_task, &b, &err), &err);
+    CHECK_OK(store_task_each(s, 3, 0, note_task, &b, &err), &err);
+    CHECK_STR(buf_data(&b), "");
+    buf_fini(&b);
+    store_close(s);
+}

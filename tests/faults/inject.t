@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=sh disable=SC2154,SC2034
+#
+# A cycle of start, submit, run, end and stop, in which the Nth call of a kind fails (EIO, ENOSPC) or ends the process
+# (SIGKILL): in the daemon, and in spawner and shim. strace puts that in. Whatever was acknowledged must be there after
+# a clean start, with the job's own result; where the starter was hit, also with an honest "lost" or an attempt that
+# says it was not run. A request that was not acknowledged is sent again with the same key. Nothing runs twice.
+#
+# INJECT_STEP=1 takes every N; in `make test` it is every 5th from a beginning that changes from day to day
+# (INJECT_BEGIN).
+
+. "$(dirname "$0")/../cli/lib.sh"
+quiet=$top/build/faults/quiet
+[ -x "$quiet" ] || { echo "Bail out! $quiet is missing; build it first: make faults-build"; exit 1; }
+step=${INJECT_STEP:-5}
+begin=${INJECT_BEGIN:-$((($(date +%s) / 86400) % step + 1))}
+calls_file='write pwrite64 fdatasync fsync ftruncate mkdir mkdirat open openat renameat unlink unlinkat'
+calls_shim='write mkdirat openat linkat renameat unlinkat mkdir open sendto'
+kinds='signal=KILL error=EIO error=ENOSPC'
+
+if ! strace -qq -o /dev/null -e trace=write -e inject=write:error=EIO:when=9999 true 2>"$T/strace.err"; then
+    skip 1 "strace can't inject faults here: $(head -n 1 "$T/strace.err")"
+    done_testing
+fi
+printf '[daemon]\nidle-shims = 0\n' >"$T/hive.conf"
+echo "# every ${step}th from $begin"
+
+# A failed case: what, and everything that helps
+fault() {
+    faults=$((faults + 1))
+    echo "# $case_name: $1"
+    [ -z "${2:-}" ] || printf '%s\n' "$2" | sed 's/^/#   /'
+    sed 's/^/#   daemon: /' "$T/daemon.log" | tail -n 15
+    grep -h -e INJECTED -e 'killed by SIGKILL' "$T"/trace* 2>/dev/null | sed 's/^/#   strace: /' | head -n 5
+}
+
+# launch [STRACE-ARG...]: starts the daemon, traced if there are arguments. True when it became ready.
+launch() {
+    rm -f "$T/ready"
+    mkfifo "$T/ready"
+    if [ $# -gt 0 ]; then
+        strace -qq -o "$T/trace" "$@" hive daemon --listen none --threads 2 --ready-fd 9 9>"$T/ready" \
+            </dev/null 2>>"$T/daemon.log" &
+    else
+        hive daemon --listen none --threads 2 --ready-fd 9 9>"$T/ready" </dev/null 2>>"$T/daemon.log" &
+    fi
+    launched=$!
+    exec 8<"$T/ready"
+    launch_byte=$(timeout 20 head -c 1 <&8 | wc -c)
+    exec 8<&-
+    daemon_pid=$launched
+    [ $# -eq 0 ] || read -r daemon_pid _ <"/proc/$launched/task/$launched/children" 2>/dev/null || daemon_pid=
+    [ "$launch_byte" -eq 1 ]
+}
+
+# Ends what launch started.
+land() {
+    [ -z "$daemon_pid" ] || kill -TERM "$daemon_pid" 2>/dev/null
+    wait "$launched" 2>/dev/null
+    landed=$?
+    daemon_pid=
+}
+
+submit() { timeout 30 hive submit -q --idempotency-key "$1" -- "$quiet" "$T/ran.$1" "$2"; }
+ran() { ls "$T/ran.$1" | wc -l; }
+
+# fate JOB: "status exit-code attempts outcome-of-the-last"
+fate() {
+    curl -sS --unix-socket "$T/run/hive.sock" "http://localhost/api/v1/jobs/$1/attempts" >"$T/attempts.json"
+    hive status --json "$1" | jq -r --slurpfile a "$T/attempts.json" \
+        '.jobs[0] | "\(.status) \(.exit_code) \(.attempts) \($a[0].attempts[-1].outcome)"'
+}
+
+# judge WHO: the first job must have come to an end that is true
+judge() {
+    fate=$(fate "$id")
+    n=$(ran one)
+    case $1:$fate:$n in
+    *:"failed 7 "*" exited":1) ;;
+    shim:"lost null "*" lost":[01]) ;;
+    shim:"failed 125 "*" not_run":0) ;;
+    *) fault "the job's fate: $fate, and it ran $n times" "$(jq -c .attempts "$T/attempts.json")" ;;
+    esac
+}
+
+# cycle WHO STRACE-ARG...: one case
+cycle() {
+    who=$1
+    shift
+    rm -rf "$T/state" "$T/run" "$T"/trace* "$T"/ran.* "$T/daemon.log" "$T/strace.log"
+    mkdir "$T/ran.one" "$T/ran.two"
+    id= tracer=
+    if [ "$who" = daemon ]; then
+        launch -e "trace=$call" "$@"
+    else
+        launch || { fault "it didn't even start"; land; return; }
+        spawner=$(cat "/proc/$daemon_pid/task/$daemon_pid/children")
+        # shellcheck disable=SC2086
+        strace -ff -o "$T/trace" -e "trace=$call" "$@" -p ${spawner% } 2>"$T/strace.log" &
+        tracer=$!
+        wait_for 10 grep -q attached "$T/strace.log" || fault "strace did not attach" "$(cat "$T/strace.log")"
+    fi
+    if [ -n "$daemon_pid" ]; then
+        id=$(submit one 7 2>"$T/submit.err")
+        submitted=$?
+        case $submitted:$id in
+        0:[0-9]*) timeout 30 hive wait -q --timeout 20s "$id" >/dev/null 2>&1 & waiter=$! ;;
+        [13]:) waiter= ;;
+        *) fault "submit ended with $submitted, and said '$id'" "$(cat "$T/submit.err")" ;;
+        esac
+        # hive wait goes on over a restart of the daemon: it is only waited for here while there is one
+        while [ -n "$waiter" ] && kill -0 "$waiter" 2>/dev/null && kill -0 "$daemon_pid" 2>/dev/null; do sleep 0.01; done
+    fi
+    land
+    case $landed in
+    0 | 1 | 137) ;;
+    *) fault "the daemon ended with $landed" ;;
+    esac
+    [ -z "$waiter" ] || { kill "$waiter" 2>/dev/null; wait "$waiter" 2>/dev/null; }
+    waiter=
+    [ -z "$tracer" ] || wait "$tracer"
+    echo '--- clean start' >>"$T/daemon.log"
+    launch || { fault "no clean start afterwards"; land; return; }
+    again=$(submit one 7 2>"$T/submit.err") || fault "submit afterwards ended with $?" "$(cat "$T/submit.err")"
+    [ -z "$id" ] || [ "$id" = "$again" ] || fault "job $id was acknowledged, and is lost: the key gave job $again"
+    id=$again
+    timeout 30 hive wait -q --timeout 20s "$id" >/dev/null 2>&1
+    judge "$who"
+    two=$(submit two 0) && hive wait -q --timeout 20s "$two" || fault "the next job does not succeed: $(fate "$two")"
+    [ "$(ran two)" = 1 ] || fault "the next job ran $(ran two) times"
+    land
+    [ "$landed" -eq 0 ] || fault "the second daemon ended with $landed"
+    wait_for 10 none_left || fault "processes are left" "$(leftovers)"
+}
+none_left() { [ -z "$(leftovers)" ]; }
+
+was_injected() { cat "$T"/trace* 2>/dev/null | grep -q -e INJECTED -e 'killed by SIGKILL'; }
+
+cases_of() { # WHO
+    for call in $calls; do
+        for kind in $kinds; do
+            faults=0 cases=0 n=$begin
+            while :; do
+                case_name="$1, $call number $n: $kind"
+                cycle "$1" -e "inject=$call:$kind:when=$n"
+                was_injected || break
+                cases=$((cases + 1)) n=$((n + step))
+            done
+            total=$((total + cases))
+            ok "$faults" "$1: $call, $kind: $cases places"
+        done
+    done
+}
+
+total=0 waiter=
+calls=$calls_file
+cases_of daemon
+calls=$calls_shim
+[ "$step" -eq 1 ] || begin=$((begin % 2 + 1)) step=2
+cases_of shim
+echo "# $total cases"
+[ "$total" -gt 50 ]
+ok $? "faults were really put in: $total"
+done_testing
