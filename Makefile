@@ -258,8 +258,9 @@ run: all
 	scripts/run
 
 # What needs root or a package says so and is listed as skipped; with CI=true it fails instead.
-TEST_PROGRAMS := $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) tests/unit/harness.t tests/fuzz/replay.t \
-	tests/smoke/smoke.t $(sort $(wildcard tests/cli/*.t tests/faults/*.t)) $(wildcard tests/bench/smoke.t)
+# The long ones first, so that none of them is left over at the end.
+TEST_PROGRAMS := $(sort $(wildcard tests/faults/*.t)) tests/smoke/smoke.t $(wildcard tests/bench/smoke.t) \
+	$(sort $(wildcard tests/cli/*.t)) tests/unit/harness.t $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) tests/fuzz/replay.t
 .PHONY: test-build
 test-build: all dev $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) $(FUZZ_NAMES:%=build/$(DEV)/fuzz/%) \
     $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%) faults-build
@@ -295,13 +296,17 @@ build/faults/wallclock.so: tests/faults/wallclock.c
 $(eval $(call flavour,lint-gcc,gcc,-O2 -Werror,,plain))
 $(eval $(call flavour,lint-clang,clang,-O1 -Werror,,plain))
 
-.PHONY: fmt check-format check-layers lint reproducible sbom
+.PHONY: fmt check-format check-layers check-docs check-shell lint reproducible sbom
 fmt:
 	clang-format -i $(filter %.c %.h,$(OURS) $(HEADERS))
 check-format:
 	scripts/check-format
 check-layers:
 	scripts/check-layers
+check-docs:
+	scripts/check-docs
+check-shell:
+	scripts/check-shell
 
 # Glue needs the headers of what it is glued to, so vendor/build compiles it; here only for its warnings.
 GLUE := $(wildcard vendor/*/*.c)
@@ -385,7 +390,7 @@ make fuzz-replay     the fuzz corpus as an ordinary test
 make smoke           SSH and TLS against OpenSSH and OpenSSL
 make bench | faults  measurements | tests that break things
 make lint            everything compiled by gcc and clang with -Werror
-make fmt | check-format | check-layers
+make fmt | check-format | check-layers | check-docs | check-shell
 make reproducible    two builds in two folders, compared bit by bit
 make sbom            bill of materials (CycloneDX JSON) on stdout
 make install         DESTDIR= PREFIX=$(PREFIX)

@@ -282,6 +282,7 @@ int jsonx_only_fields(yyjson_val *obj, const char *where, const char *const *kno
 {
     yyjson_obj_iter iter;
     yyjson_val *name;
+    uint64_t seen = 0; /* readers disagree on which of two equal fields counts */
     int rc;
 
     if (!yyjson_is_obj(obj)) {
@@ -294,6 +295,9 @@ int jsonx_only_fields(yyjson_val *obj, const char *where, const char *const *kno
         size_t i = 0;
         while (known[i] && strcmp(known[i], text) != 0)
             i++;
+        if (known[i] && i < 64 && seen & UINT64_C(1) << i)
+            return err_set(err, ERR_INVALID, "field \"%s%s\" is given twice", where, text);
+        seen |= i < 64 ? UINT64_C(1) << i : 0;
         if (known[i])
             continue;
         struct buf shown = BUF_INIT;

@@ -44,7 +44,8 @@ int jsonx_get_array(yyjson_val *obj, const char *where, const char *key, size_t 
                     yyjson_val **out, struct err *err);
 int jsonx_get_object(yyjson_val *obj, const char *where, const char *key, yyjson_val **out,
                      struct err *err);
-/* Refuses fields outside `known` (NULL-terminated) with ERR_INVALID and a "did you mean" hint. */
+/* Refuses fields outside `known` (NULL-terminated) with ERR_INVALID and a "did you mean" hint, and
+ * fields that are given twice (of the first 64 of `known`). */
 int jsonx_only_fields(yyjson_val *obj, const char *where, const char *const *known,
                       struct err *err);
 

@@ -148,6 +148,7 @@ static void on_request(struct http_request *req, void *arg)
     };
     const char *method = str_eq(c.msg->method, "HEAD") ? "GET" : c.msg->method;
     const char *allow = NULL;
+    bool bad_id = false;
     struct err err = ERR_INIT;
 
     http_reply_header(req, "X-Content-Type-Options", "nosniff");
@@ -163,9 +164,8 @@ static void on_request(struct http_request *req, void *arg)
             continue;
         }
         if (rc < 0) {
-            err_set(&err, ERR_NOT_FOUND, "that is no job id; ids look like 12 or 12_5");
-            api_reply_error(req, &err);
-            return;
+            bad_id = true;
+            continue;
         }
         if (!a->head) {
             err_set(&err, ERR_UNAVAILABLE, "the daemon is starting");
@@ -174,6 +174,11 @@ static void on_request(struct http_request *req, void *arg)
             return;
         }
         routes[i].fn(&c);
+        return;
+    }
+    if (bad_id && !allow) {
+        err_set(&err, ERR_NOT_FOUND, "that is no job id; ids look like 12 or 12_5");
+        api_reply_error(req, &err);
         return;
     }
     reply_no_route(req, c.msg->path ? c.msg->path : "", allow);

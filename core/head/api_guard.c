@@ -15,15 +15,18 @@
 /* "name:port" or "[::1]:port" → name without brackets; false when malformed. */
 static bool host_name(const char *text, char *name, size_t size)
 {
-    const char *end;
+    const char *end, *port;
     if (*text == '[') {
         text++;
         end = strchr(text, ']');
-        if (!end || (end[1] && end[1] != ':'))
+        if (!end)
             return false;
+        port = end + 1;
     } else {
-        end = text + strcspn(text, ":");
+        port = end = text + strcspn(text, ":");
     }
+    if (*port && (*port != ':' || port[1 + strspn(port + 1, "0123456789")]))
+        return false;
     size_t len = (size_t)(end - text);
     if (len == 0 || len >= size)
         return false;

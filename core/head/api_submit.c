@@ -124,15 +124,16 @@ static void reply_dry_run(struct api_call *c, const struct spec *s, const struct
     api_reply(c->req, 200, &b);
 }
 
+/* On failure, too, *specs holds *count of them. */
 static int read_specs(struct api_call *c, yyjson_val *root, struct spec **specs, size_t *count,
                       struct pending *p, struct err *err)
 {
     static const char *const known[] = { "jobs", "defaults", NULL };
     yyjson_val *list = root, *defaults = NULL;
-    size_t done = 0;
+    size_t want = 1;
 
     *specs = NULL;
-    *count = 1;
+    *count = 0;
     if (p->bulk) {
         list = NULL;
         if (!yyjson_is_obj(root))
@@ -143,25 +144,21 @@ static int read_specs(struct api_call *c, yyjson_val *root, struct spec **specs,
             return -1;
         if (!list || yyjson_arr_size(list) == 0)
             return err_set(err, ERR_INVALID, "jobs: expected a list with at least one job");
-        *count = yyjson_arr_size(list);
+        want = yyjson_arr_size(list);
     }
-    *specs = mem_alloc_array(*count, sizeof(**specs));
+    *specs = mem_alloc_array(want, sizeof(**specs));
     yyjson_val *v = p->bulk ? yyjson_arr_get_first(list) : root;
-    for (; done < *count; done++, v = unsafe_yyjson_get_next(v)) {
+    for (size_t i = 0; i < want; i++, v = unsafe_yyjson_get_next(v)) {
         char where[40] = "";
         if (p->bulk)
-            snprintf(where, sizeof(where), "jobs[%zu].", done);
-        if (spec_read(&(*specs)[done], v, defaults, where, false, err) != 0)
-            break;
-        if (head_check(c->head, &(*specs)[done], where, &p->warnings, err) != 0) {
-            spec_fini(&(*specs)[done]);
-            break;
-        }
+            snprintf(where, sizeof(where), "jobs[%zu].", i);
+        if (spec_read(&(*specs)[i], v, defaults, where, false, err) != 0)
+            return -1;
+        ++*count;
+        if (head_check(c->head, &(*specs)[i], where, &p->warnings, err) != 0)
+            return -1;
     }
-    if (done == *count)
-        return 0;
-    *count = done;
-    return -1;
+    return 0;
 }
 
 static int read_key(struct api_call *c, struct head_submit *s,

@@ -94,6 +94,13 @@ void head_deps_forget(struct head *h, struct head_job *j)
 
 /* ---- beginning to wait ---- */
 
+/* What j waited for may be retried, and the daemon started again: that mustn't make j wait again. */
+static void set_free(struct head_job *j)
+{
+    j->not_before_wall_ns = FREE;
+    j->fresh = false; /* no longer as it was inserted */
+}
+
 static bool dep_met(enum spec_dep_when when, int status)
 {
     return when == DEP_ANY || (when == DEP_OK) == (status == JOB_SUCCEEDED);
@@ -160,6 +167,9 @@ int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep 
     if (failed) {
         cancel_dependent(h, j, failed->job, how);
         head_deps_settle(h, j->entry.id, j->status);
+    } else if (j->deps->unmet == 0) {
+        set_free(j);
+        head_dirty(h, j);
     }
     return 0;
 }
@@ -183,10 +193,12 @@ static bool settle_one(struct head *h, struct head_job *j, int64_t id, int statu
     if (!waited || j->status != JOB_QUEUED)
         return false;
     head_dirty(h, j); /* should the turn fail, it waits again */
-    if (failed)
+    if (failed) {
         cancel_dependent(h, j, id, status);
-    else if (j->deps->unmet == 0)
+    } else if (j->deps->unmet == 0) {
+        set_free(j);
         head_job_queue(h, j);
+    }
     return failed;
 }
 

@@ -62,7 +62,7 @@ struct head_deps {
     struct spec_dep item[]; /* met ones have job 0 */
 };
 
-#define RETRIED 1 /* ns after 1970 */
+#define FREE 1 /* as not_before_wall_ns, which is long past: waits for no job any more */
 
 enum head_wait { WAIT_NONE, WAIT_SCHED, WAIT_HELD, WAIT_DEPS, WAIT_TIME, WAIT_AGAIN };
 
@@ -76,7 +76,7 @@ struct head_job {
     struct head_deps *deps;
     int64_t task;
     int64_t memory, timeout_ns;
-    int64_t not_before_wall_ns; /* 0: none; RETRIED: none, but see head_deps_matter() */
+    int64_t not_before_wall_ns; /* 0: at once; FREE: at once, and see head_deps_matter() */
     int32_t threads, gpus, priority, user, node;
     int32_t attempts, retries_left;
     uint8_t status;  /* enum job_status */
@@ -169,7 +169,7 @@ void head_job_queue(struct head *h, struct head_job *j); /* puts a queued job wh
 void head_job_unqueue(struct head *h, struct head_job *j);
 
 /* head_deps.c */
-/* False once it has run or was retried: dependencies are met once and for all. */
+/* False once all were met, it has run or was retried: dependencies are met once and for all. */
 bool head_deps_matter(const struct head_job *j);
 /* Sets what j waits for. A dependency that has already failed cancels j. */
 int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep *deps, size_t count,

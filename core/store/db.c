@@ -202,6 +202,29 @@ void db_checkpoint(struct store *s)
         log_warning(s->log, "%s; what was saved stays in %s-wal", err.msg, s->path);
 }
 
+void db_extend_log(struct store *s)
+{
+    const int64_t header = 32, frame = 24 + 4096; /* of the log's format; pages are of 4 KiB */
+    const int64_t ahead = 256 * 1024, enough = 32 * 1024;
+    const int piece = 32 * 1024; /* SQLite writes less than 128 KiB at once */
+    int64_t end = header + s->wal_pages * frame;
+    sqlite3_file *file = NULL;
+
+    /* Without a commit since the log was opened nobody has said how long it is. */
+    if (s->broken || s->wal_pages == 0 || end + enough <= s->wal_room ||
+        sqlite3_file_control(s->db, NULL, SQLITE_FCNTL_JOURNAL_POINTER, &file) != SQLITE_OK ||
+        !file || !file->pMethods)
+        return;
+    s->wal_room = end + ahead; /* also when it fails: then the log grows as it would anyway */
+    char *zeros = mem_alloc((size_t)piece);
+    int rc = SQLITE_OK;
+    for (int64_t at = end; rc == SQLITE_OK && at < end + ahead; at += piece)
+        rc = file->pMethods->xWrite(file, zeros, piece, at);
+    if (rc != SQLITE_OK && file->pMethods->xTruncate(file, end) != SQLITE_OK)
+        log_debug(s->log, "%s-wal can't be made longer", s->path);
+    free(zeros);
+}
+
 const char *db_text(sqlite3_stmt *st, int column)
 {
     return (const char *)sqlite3_column_text(st, column);

@@ -199,6 +199,7 @@ int store_commit(struct store *s, struct err *err)
     memcpy(s->saved_totals, s->totals, sizeof s->totals);
     s->n_saved = s->n_names;
     db_checkpoint(s);
+    db_extend_log(s);
     return 0;
 }
 

@@ -54,6 +54,7 @@ struct store {
     int32_t n_names, n_saved;
     int wal_pages;        /* in the log after the last commit */
     int wal_checkpointed; /* of those, when the last checkpoint was tried */
+    int64_t wal_room;     /* up to here the log's file has been written to, as far as is known */
     int checkpoint_pages; /* so many more, and the next one is due; tests lower it */
 };
 
@@ -86,6 +87,14 @@ int db_prepare_all(struct store *s, struct err *err);
 void db_finalize_all(struct store *s);
 /* Copies the log into hive.db when it is long enough. Never fails; may break the store. */
 void db_checkpoint(struct store *s);
+
+/*
+ * After a commit: writes zeros behind the end of the log when little is left of those written before.
+ * A commit that makes the file longer waits for its inode too (and for the file system's journal),
+ * twice as long as one that writes over what is there. SQLite ends its reading at zeros as it does at
+ * what an earlier round left behind. Never fails.
+ */
+void db_extend_log(struct store *s);
 
 /* Text of a column, NULL where it is NULL. Valid until the next step. */
 const char *db_text(sqlite3_stmt *st, int column);

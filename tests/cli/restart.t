@@ -18,7 +18,12 @@ for signal in TERM KILL; do
     array=$(hive submit -q --array 1-6%1 'sleep 0.05; echo $HIVE_TASK_ID >>tasks-'$signal)
     hive wait "$running" 2>/dev/null &
     waiter=$!
-    wait_for 10 sh -c "ls -l /proc/$waiter/fd | grep -q socket"
+    hive logs -f "$running" >follow.out 2>/dev/null &
+    follower=$!
+    curl -sN "$url/api/v1/events" >/dev/null 2>&1 &
+    watcher=$!
+    for pid in $waiter $follower $watcher; do wait_for 10 sh -c "ls -l /proc/$pid/fd | grep -q socket"; done
+    wait_for 10 grep -q before follow.out
     stop_daemon $signal
     is "$signal: exit status of the daemon" "$daemon_status" "$([ $signal = TERM ] && echo 0 || echo 137)"
     exits "$signal: no daemon" 3 hive status
@@ -37,6 +42,10 @@ done'
 after'
     wait $waiter
     is "$signal: a waiter lived through it" "$?" 7
+    wait $follower
+    is "$signal: so did a follower, and missed nothing" "$(cat follow.out)" 'before
+after'
+    wait $watcher
     exits "$signal: what waited for it runs" 0 hive wait "$after"
     check "$signal: release" hive release "$waiting"
     exits "$signal: what was held runs" 0 hive wait "$waiting"

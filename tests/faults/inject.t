@@ -34,6 +34,8 @@ fault() {
     grep -h -e INJECTED -e 'killed by SIGKILL' "$T"/trace* 2>/dev/null | sed 's/^/#   strace: /' | head -n 5
 }
 
+child_of() { sed 's/ .*//' "/proc/$1/task/$1/children" 2>/dev/null; }
+
 # launch [STRACE-ARG...]: starts the daemon, traced if there are arguments. True when it became ready.
 launch() {
     rm -f "$T/ready"
@@ -49,7 +51,7 @@ launch() {
     launch_byte=$(timeout 20 head -c 1 <&8 | wc -c)
     exec 8<&-
     daemon_pid=$launched
-    [ $# -eq 0 ] || read -r daemon_pid _ <"/proc/$launched/task/$launched/children" 2>/dev/null || daemon_pid=
+    [ $# -eq 0 ] || daemon_pid=$(child_of "$launched")
     [ "$launch_byte" -eq 1 ]
 }
 
@@ -94,9 +96,7 @@ cycle() {
         launch -e "trace=$call" "$@"
     else
         launch || { fault "it didn't even start"; land; return; }
-        spawner=$(cat "/proc/$daemon_pid/task/$daemon_pid/children")
-        # shellcheck disable=SC2086
-        strace -ff -o "$T/trace" -e "trace=$call" "$@" -p ${spawner% } 2>"$T/strace.log" &
+        strace -ff -o "$T/trace" -e "trace=$call" "$@" -p "$(child_of "$daemon_pid")" 2>"$T/strace.log" &
         tracer=$!
         wait_for 10 grep -q attached "$T/strace.log" || fault "strace did not attach" "$(cat "$T/strace.log")"
     fi
@@ -139,12 +139,12 @@ was_injected() { cat "$T"/trace* 2>/dev/null | grep -q -e INJECTED -e 'killed by
 cases_of() { # WHO
     for call in $calls; do
         for kind in $kinds; do
-            faults=0 cases=0 n=$begin
+            faults=0 cases=0 place=$begin
             while :; do
-                case_name="$1, $call number $n: $kind"
-                cycle "$1" -e "inject=$call:$kind:when=$n"
+                case_name="$1, $call number $place: $kind"
+                cycle "$1" -e "inject=$call:$kind:when=$place"
                 was_injected || break
-                cases=$((cases + 1)) n=$((n + step))
+                cases=$((cases + 1)) place=$((place + step))
             done
             total=$((total + cases))
             ok "$faults" "$1: $call, $kind: $cases places"

@@ -121,11 +121,18 @@ static struct {
     const int64_t *wall_ns;
 } rig_world;
 
+/* Only files: the head knows, now or since before it was started again. */
+static inline bool rig_shim_gone(const struct shim *s)
+{
+    return s->reported || (!s->known && (s->over || s->never));
+}
+
+/* The one with that number; with 0 the live one. */
 static inline struct shim *rig_shim(int64_t job, int32_t number)
 {
     LIST_FOR_EACH(it, &rig_world.shims) {
         struct shim *s = CONTAINER_OF(it, struct shim, link);
-        if (s->key.job == job && (number == 0 ? !s->reported : s->key.number == number))
+        if (s->key.job == job && (number == 0 ? !rig_shim_gone(s) : s->key.number == number))
             return s;
     }
     return NULL;
@@ -179,7 +186,7 @@ int node_run(struct node *n, const struct node_run *run, struct err *err)
     }
     LIST_FOR_EACH(it, &rig_world.shims) {
         struct shim *s = CONTAINER_OF(it, struct shim, link);
-        bool gone = s->reported && s->key.number < run->key.number;
+        bool gone = rig_shim_gone(s) && s->key.number < run->key.number;
         CHECK(s->key.job != run->key.job || gone);
     }
     struct shim *s = mem_alloc(sizeof(*s));
@@ -236,7 +243,7 @@ size_t node_running(const struct node *n)
 
     (void)n;
     LIST_FOR_EACH(it, &rig_world.shims)
-        count += !CONTAINER_OF(it, struct shim, link)->reported;
+        count += !rig_shim_gone(CONTAINER_OF(it, struct shim, link));
     return count;
 }
 
@@ -363,7 +370,7 @@ static inline void rig_sweep(struct rig *r)
 {
     LIST_FOR_EACH_SAFE(it, &rig_world.shims) {
         struct shim *s = CONTAINER_OF(it, struct shim, link);
-        if (s->reported && list_empty(&r->head->ends))
+        if (rig_shim_gone(s) && list_empty(&r->head->ends))
             rig_shim_free(s);
     }
 }

@@ -188,8 +188,12 @@ TEST(only_fields)
     static const char *const known[] = { "command", "threads", NULL };
     yyjson_doc *doc = parse("{\"command\":1,\"thraeds\":2}");
     yyjson_doc *fine = parse("{\"command\":1}");
+    yyjson_doc *twice = parse("{\"command\":1,\"threads\":2,\"command\":1}");
     struct err err = ERR_INIT;
 
+    check_msg(jsonx_only_fields(yyjson_doc_get_root(twice), "", known, &err), &err,
+              "field \"command\" is given twice");
+    yyjson_doc_free(twice);
     CHECK_INT(jsonx_only_fields(yyjson_doc_get_root(fine), "", known, &err), 0);
     check_msg(jsonx_only_fields(yyjson_doc_get_root(doc), "jobs[0].", known, &err), &err,
               "unknown field \"jobs[0].thraeds\"");
