@@ -40,7 +40,7 @@ SMOKE := $(sort $(wildcard tests/smoke/*.c))
 FAULTS := $(sort $(wildcard tests/faults/*.c))
 HEADERS := $(sort $(wildcard core/*/*.h core/*/*.def cmd/*.h cmd/*.def tests/*/*.h vendor/*/*.h))
 OURS := $(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) tests/fuzz/replay_main.c \
-	$(wildcard vendor/*/*.c)
+	tests/bench/measure.c $(wildcard vendor/*/*.c)
 
 # In the order of linking: a library before those it uses.
 LIBS := $(if $(wildcard vendor/libssh2/hive_bearssl.c),libssh2) bearssl libsodium sqlite3 yyjson libinih
@@ -263,13 +263,17 @@ TEST_PROGRAMS := $(sort $(wildcard tests/faults/*.t)) tests/smoke/smoke.t $(wild
 	$(sort $(wildcard tests/cli/*.t)) tests/unit/harness.t $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) tests/fuzz/replay.t
 .PHONY: test-build
 test-build: all dev $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) $(FUZZ_NAMES:%=build/$(DEV)/fuzz/%) \
-    $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%) faults-build
+    $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%) faults-build build/bench/measure
 test:
 	@scripts/setup-deps --dev $(if $(CI),--yes) || echo 'make test: going on with what is there' >&2
 	+$Q$(MAKE) -j$(or $(HIVE_JOBS),$(shell nproc)) test-build
 	@scripts/test $(TEST_PROGRAMS)
-bench: static
+bench: static build/bench/measure
 	tests/bench/run
+build/bench/measure: tests/bench/measure.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(CC) $(call warn,$(CC)) $(CFLAGS_ALL) -D_GNU_SOURCE -O2 -g $(CFLAGS) -o $@ $< $(LDFLAGS)
 # The long version: 10,000 kills, every call made to fail. `make test` runs a part of the same.
 faults: all faults-build
 	tests/faults/run
@@ -293,8 +297,9 @@ build/faults/wallclock.so: tests/faults/wallclock.c
 
 # --- checks --------------------------------------------------------------------------------------------------------
 
-$(eval $(call flavour,lint-gcc,gcc,-O2 -Werror,,plain))
-$(eval $(call flavour,lint-clang,clang,-O1 -Werror,,plain))
+# Of the libraries only the headers are wanted: those of the flavour that the tests need anyway.
+$(eval $(call flavour,lint-gcc,gcc,-O2 -Werror,,san$(tag)))
+$(eval $(call flavour,lint-clang,clang,-O1 -Werror,,san$(tag)))
 
 .PHONY: fmt check-format check-layers check-docs check-shell lint reproducible sbom
 fmt:
@@ -310,9 +315,10 @@ check-shell:
 
 # Glue needs the headers of what it is glued to, so vendor/build compiles it; here only for its warnings.
 GLUE := $(wildcard vendor/*/*.c)
-GLUE_FLAGS := -D_GNU_SOURCE -DLIBSSH2_MBEDTLS -Ivendor/libssh2 $(LIBS:%=-isystem build/vendor/plain/%/include) \
+GLUE_FLAGS := -D_GNU_SOURCE -DLIBSSH2_MBEDTLS -Ivendor/libssh2 $(LIBS:%=-isystem build/vendor/san$(tag)/%/include) \
 	-isystem build/vendor/src/libssh2/src
-LINT := $(patsubst %.c,%.o,$(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) tests/fuzz/replay_main.c)
+LINT := $(patsubst %.c,%.o,$(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) tests/fuzz/replay_main.c \
+	tests/bench/measure.c)
 lint: $(LINT:%=build/lint-gcc/obj/%) $(LINT:%=build/lint-clang/obj/%)
 	$Qfor f in $(GLUE); do \
 	    case $$f in */libssh2/*) i='-include hive_bearssl.h' ;; *) i= ;; esac; \

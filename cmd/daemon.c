@@ -104,9 +104,13 @@ static int open_folders(struct daemon *d, struct err *err)
 static int parse_listen(struct daemon *d, bool *tcp, struct err *err)
 {
     const char *text = conf_str(d->conf, CONF_daemon_listen);
-    *tcp = !str_eq(text, "none") && *text;
+    *tcp = !str_eq(text, "none");
     if (!*tcp)
         return 0;
+    if (!*text) {
+        err_set(err, ERR_INVALID, "daemon.listen is empty");
+        return err_hint(err, "expected an address such as 127.0.0.1:8080, or none");
+    }
     if (sock_parse_addr(text, &d->addr, err) != 0)
         return err_prefix(err, "daemon.listen");
     if (d->addr.loopback)

@@ -80,6 +80,22 @@ static void warn_unknown(const struct file *f)
     }
 }
 
+/* Readers disagree on which of two equal keys counts. */
+static int check_twice(const struct file *f)
+{
+    for (size_t i = 0; known_keys[i]; i++) {
+        unsigned count = 0;
+        yyjson_obj_iter it = yyjson_obj_iter_with(f->root);
+        for (yyjson_val *k; (k = yyjson_obj_iter_next(&it)) != NULL;)
+            count += str_eq(yyjson_get_str(k), known_keys[i]);
+        if (count > 1) {
+            err_set(f->err, ERR_INVALID, "%s is given twice", known_keys[i]);
+            return at(f, known_keys[i]);
+        }
+    }
+    return 0;
+}
+
 static int read_role(const struct file *f)
 {
     static const char *const roles[] = { "head", "worker", "standalone", NULL };
@@ -159,8 +175,8 @@ static int read_values(const struct file *f, struct conf *conf)
     if (!yyjson_is_obj(f->root))
         return err_set(f->err, ERR_INVALID, "%s:1: expected a JSON object {…}", f->path);
     warn_unknown(f);
-    if (read_role(f) != 0 || read_port(f, conf) != 0 || read_threads(f, conf) != 0 ||
-        read_others(f) != 0)
+    if (check_twice(f) != 0 || read_role(f) != 0 || read_port(f, conf) != 0 ||
+        read_threads(f, conf) != 0 || read_others(f) != 0)
         return -1;
     return conf_set(conf, CONF_daemon_role, "standalone", CONF_FROM_FLAG, f->err);
 }

@@ -104,14 +104,13 @@ static int match(const char *path, const char *pattern, struct api_call *c)
         if (str_starts(pattern, "{id}")) {
             char id[48];
             size_t len = strcspn(path, "/");
-            if (len == 0 || len >= sizeof(id))
-                return len ? -1 : 0;
-            memcpy(id, path, len);
-            id[len] = '\0';
+            if (len == 0)
+                return 0;
+            str_copy(id, len < sizeof(id) ? len + 1 : sizeof(id), path);
+            if (len >= sizeof(id) || !spec_parse_id(id, &c->job, &c->task))
+                c->job = -1;
             path += len;
             pattern += 4;
-            if (!spec_parse_id(id, &c->job, &c->task))
-                c->job = -1;
             continue;
         }
         if (*path++ != *pattern++)
@@ -127,7 +126,7 @@ static void reply_no_route(struct http_request *req, const char *path, const cha
     struct err err = ERR_INIT;
     if (allow) {
         struct buf b = BUF_INIT;
-        http_reply_header(req, "Allow", allow);
+        http_reply_header(req, "Allow", str_eq(allow, "GET") ? "GET, HEAD" : allow);
         buf_printf(&b,
                    "{\"api\":1,\"error\":{\"kind\":\"invalid\",\"message\":\"this path takes "
                    "%s\",\"hint\":null}}",
@@ -214,7 +213,8 @@ void api_destroy(struct api *a)
 {
     if (!a)
         return;
-    http_server_destroy(a->server); /* tells all who wait, follow or watch that their client is gone */
+    http_server_destroy(
+        a->server); /* tells all who wait, follow or watch that their client is gone */
     ev_timer_clear(&a->tick);
     free(a);
 }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Server-sent events (the HTML standard, section 9.2): one "job" event for every committed change of a job. A client that
- * doesn't keep up misses events and is told so with a "missed" event, instead of costing the daemon memory.
+ * Server-sent events (the HTML standard, section 9.2): one "job" event for every committed change
+ * of a job. A client that doesn't keep up misses events and is told so with a "missed" event,
+ * instead of costing the daemon memory.
  */
 #include "head/api_priv.h"
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/str.h"
+#include "head/spec.h"
 
 #include <inttypes.h>
 
@@ -66,6 +69,15 @@ static void append_job(struct api *a, int64_t job, struct buf *b)
         buf_append_str(b, "\n\n");
 }
 
+/* How a job ended is told even to a client that is slow: it waits for nothing else. */
+static void send_last(struct api_watch *wt, const struct buf *b)
+{
+    struct http_request *req = wt->req;
+    http_stream_write(req, buf_data(b), buf_len(b));
+    watch_drop(wt);
+    http_stream_end(req);
+}
+
 void api_events_changed(struct api *a, int64_t job, bool final)
 {
     struct buf b = BUF_INIT;
@@ -75,12 +87,10 @@ void api_events_changed(struct api *a, int64_t job, bool final)
             continue;
         if (buf_len(&b) == 0)
             append_job(a, job, &b);
-        send_text(wt, buf_data(&b), buf_len(&b));
-        if (wt->id && final) {
-            struct http_request *req = wt->req;
-            watch_drop(wt);
-            http_stream_end(req);
-        }
+        if (wt->id && final)
+            send_last(wt, &b);
+        else
+            send_text(wt, buf_data(&b), buf_len(&b));
     }
     buf_fini(&b);
 }
@@ -97,13 +107,46 @@ void api_events_tick(struct ev_timer *t)
         ev_timer_set_after(a->loop, t, ALIVE_NS);
 }
 
+/* The id to watch, 0 for all jobs; -1 when it has answered. */
+static int64_t watched_job(struct api_call *c)
+{
+    struct err err = ERR_INIT;
+    char *text = api_query_str(c, "job");
+    bool ok = !text || spec_parse_id(text, &c->job, &c->task);
+    bool all = !text;
+
+    free(text);
+    if (all)
+        return 0;
+    if (!ok) {
+        err_set(&err, ERR_INVALID, "job: expected a job id such as 12 or 12_5");
+        api_reply_error(c->req, &err);
+        return -1;
+    }
+    int64_t id = api_job_id(c);
+    return id ? id : -1;
+}
+
+static bool has_ended(struct api_call *c, int64_t id)
+{
+    struct head_output o;
+    bool known = head_output(c->head, id, 0, false, &o, NULL) == 1;
+
+    free(o.path);
+    return known && o.final;
+}
+
 void api_events(struct api_call *c)
 {
-    struct api_watch *wt;
-    int64_t id = 0;
-    if (api_query_int(c, "job", 1, INT64_MAX, &id) < 0)
+    int64_t id = watched_job(c);
+
+    if (id < 0)
         return;
-    wt = mem_alloc(sizeof(*wt));
+    if (str_eq(c->msg->method, "HEAD")) {
+        http_reply(c->req, 200, "text/event-stream", NULL);
+        return;
+    }
+    struct api_watch *wt = mem_alloc(sizeof(*wt));
     wt->api = c->api;
     wt->req = c->req;
     wt->id = id;
@@ -111,6 +154,13 @@ void api_events(struct api_call *c)
     http_request_set_data(c->req, wt, on_gone);
     http_stream_begin(c->req, 200, "text/event-stream", on_drained);
     send_text(wt, ": hive\n\n", 8);
+    if (id && has_ended(c, id)) { /* nothing will change any more */
+        struct buf b = BUF_INIT;
+        append_job(c->api, id, &b);
+        send_last(wt, &b);
+        buf_fini(&b);
+        return;
+    }
     if (!ev_timer_armed(&c->api->tick))
         ev_timer_set_after(c->api->loop, &c->api->tick, ALIVE_NS);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Output of jobs: read from the file in pieces as fast as the client takes them, so that a flood costs the daemon
- * one buffer. A follower looks again 10 times a second while its file doesn't grow, and ends when the last attempt has.
+ * Output of jobs: read from the file in pieces as fast as the client takes them, so that a flood
+ * costs the daemon one buffer. A follower looks again 10 times a second while its file doesn't
+ * grow, goes through the attempts one after the other, and ends with the last.
  */
 #include "head/api_priv.h"
 
@@ -16,17 +17,23 @@
 #define PIECE (64 * 1024)
 #define POLL_NS INT64_C(100000000)
 #define TURN_PIECES 4 /* pieces of one stream in a row, then others have their turn */
+#define TURN_SCANS 32 /* the same, looking for the last lines */
 
 struct api_follow {
     struct list link;
     struct api *api;
     struct http_request *req;
     int64_t id;
-    int32_t attempt; /* 0: the last one, and the next when it is retried */
-    int32_t current; /* the one that is open */
+    int32_t attempt; /* only this one; 0: from `current` on, with the retries that follow */
+    int32_t current; /* the one that is read */
     bool is_stderr, follow, blocked;
     int fd;
-    int64_t offset, tail;
+    dev_t dev; /* what was read last: attempts may share a file that the job names itself */
+    ino_t ino;
+    bool begun;
+    int64_t offset;
+    int64_t tail;    /* begin so many lines before the end; -1: at `offset` */
+    int64_t scan_at; /* looking for them backwards, from here */
     struct ev_timer timer;
 };
 
@@ -46,53 +53,58 @@ static void follow_end(struct api_follow *f)
     http_stream_end(req);
 }
 
-/* Offset of the last `lines` lines: reads backwards in pieces. */
-static int64_t tail_offset(int fd, int64_t lines)
-{
-    struct stat st;
-    char piece[8192];
-    if (fstat(fd, &st) != 0 || lines == 0)
-        return lines == 0 && st.st_size ? st.st_size : 0;
-    int64_t at = st.st_size;
-    bool last = true;
-    while (at > 0) {
-        size_t n = at < (int64_t)sizeof(piece) ? (size_t)at : sizeof(piece);
-        ssize_t got = pread(fd, piece, n, at - (int64_t)n);
-        if (got != (ssize_t)n)
-            return 0;
-        for (size_t i = n; i-- > 0; last = false)
-            if (piece[i] == '\n' && !last && --lines == 0)
-                return at - (int64_t)n + (int64_t)i + 1;
-        at -= (int64_t)n;
-    }
-    return 0;
-}
-
 /* Opens the file of the attempt to be shown, if it is there yet. */
 static void follow_open(struct api_follow *f, const struct head_output *o)
 {
-    if (!o->known || (f->fd >= 0 && f->current == o->attempt))
+    struct stat st;
+
+    if (!o->known || f->fd >= 0)
         return;
     int fd = open(o->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    struct stat st;
     if (fd < 0)
         return;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
         return;
     }
-    struct stat old;
-    if (f->fd >= 0 && fstat(f->fd, &old) == 0) {
-        close(f->fd);
-        if (old.st_dev != st.st_dev || old.st_ino != st.st_ino)
-            f->offset =
-                0; /* another file; a path the job names itself is the same for all attempts */
-    }
+    if (f->begun && (f->dev != st.st_dev || f->ino != st.st_ino))
+        f->offset = 0;
+    f->begun = true;
+    f->dev = st.st_dev;
+    f->ino = st.st_ino;
     f->fd = fd;
-    f->current = o->attempt;
     if (f->tail >= 0)
-        f->offset = tail_offset(fd, f->tail);
-    f->tail = -1;
+        f->offset = f->scan_at = st.st_size;
+    if (f->tail == 0)
+        f->tail = -1;
+}
+
+/* Goes on to look for the begin of the last lines. True when offset is where to begin. */
+static bool follow_find_tail(struct api_follow *f)
+{
+    int64_t size = f->offset;
+    char *piece;
+
+    if (f->fd < 0 || f->tail < 0)
+        return true;
+    piece = mem_alloc(PIECE);
+    for (int k = 0; k < TURN_SCANS && f->tail >= 0; k++) {
+        int64_t n = f->scan_at < PIECE ? f->scan_at : PIECE;
+        bool ok = n > 0 && pread(f->fd, piece, (size_t)n, f->scan_at - n) == n;
+        f->scan_at -= n;
+        for (int64_t i = n; ok && f->tail >= 0 && i-- > 0;)
+            /* the newline at the very end begins no line */
+            if (piece[i] == '\n' && f->scan_at + i + 1 < size && --f->tail == 0) {
+                f->offset = f->scan_at + i + 1;
+                f->tail = -1;
+            }
+        if (f->tail >= 0 && (!ok || f->scan_at == 0)) {
+            f->offset = 0;
+            f->tail = -1;
+        }
+    }
+    free(piece);
+    return f->tail < 0;
 }
 
 /* Sends what is there. True when it came to the end of the file. */
@@ -113,6 +125,18 @@ static bool follow_pump(struct api_follow *f)
     return end;
 }
 
+/* At the end of a file that won't grow: on to the next attempt's. False when there is none. */
+static bool follow_next(struct api_follow *f, const struct head_output *o)
+{
+    if (f->attempt || f->current >= o->attempts)
+        return false;
+    f->current++;
+    if (f->fd >= 0)
+        close(f->fd);
+    f->fd = -1;
+    return true;
+}
+
 static void follow_step(struct api_follow *f)
 {
     struct head_output o;
@@ -121,27 +145,26 @@ static void follow_step(struct api_follow *f)
     if (f->blocked)
         return;
     /* the state first, the file after it: what is written before the end is seen */
-    if (head_output(f->api->head, f->id, f->attempt, f->is_stderr, &o, &err) != 1) {
+    if (head_output(f->api->head, f->id, f->current, f->is_stderr, &o, &err) != 1) {
         follow_end(f);
         return;
     }
-    if (f->fd < 0)
-        follow_open(f, &o);
-    bool end = follow_pump(f);
-    bool other = f->attempt == 0 && o.known && f->current != o.attempt;
-    bool over = !f->follow || (f->attempt ? o.attempt_over : o.final);
-    if (end && other && !f->blocked) {
-        follow_open(f, &o);
-        end = f->current != o.attempt; /* it has no file (any more), or there is more to read */
-    }
-    if (end && over) {
-        free(o.path);
-        follow_end(f);
-        return;
-    }
+    follow_open(f, &o);
+    bool end = follow_find_tail(f) && follow_pump(f);
     free(o.path);
-    if (!f->blocked)
-        ev_timer_set_after(f->api->loop, &f->timer, end ? POLL_NS : 0);
+    if (f->blocked)
+        return;
+    if (end && (!f->follow || (f->attempt && o.attempt_over))) {
+        follow_end(f);
+        return;
+    }
+    if (end && o.attempt_over && follow_next(f, &o)) {
+        end = false;
+    } else if (end && o.final) {
+        follow_end(f);
+        return;
+    }
+    ev_timer_set_after(f->api->loop, &f->timer, end ? POLL_NS : 0);
 }
 
 static void on_follow_timer(struct ev_timer *t)
@@ -181,8 +204,9 @@ static int read_stream(struct api_call *c, bool *is_stderr, struct err *err)
     return ok ? 0 : err_set(err, ERR_INVALID, "stream: expected stdout or stderr");
 }
 
+/* *current: the attempt to begin with. */
 static int check_output(struct api_call *c, int64_t id, int64_t attempt, bool is_stderr,
-                        bool follow, struct err *err)
+                        bool follow, int32_t *current, struct err *err)
 {
     struct head_output o;
     struct stat st;
@@ -202,6 +226,7 @@ static int check_output(struct api_call *c, int64_t id, int64_t attempt, bool is
     } else {
         rc = 0;
     }
+    *current = o.attempt ? o.attempt : 1;
     free(o.path);
     return rc;
 }
@@ -211,6 +236,7 @@ void api_logs(struct api_call *c)
     struct err err = ERR_INIT;
     int64_t tail = -1, offset = 0, attempt = 0;
     bool is_stderr = false, follow = api_query_flag(c, "follow");
+    int32_t current = 0;
     int64_t id = api_job_id(c);
 
     if (!id || api_query_int(c, "tail", 0, INT64_C(1000000000), &tail) < 0 ||
@@ -218,8 +244,12 @@ void api_logs(struct api_call *c)
         api_query_int(c, "attempt", 1, INT32_MAX, &attempt) < 0)
         return;
     if (read_stream(c, &is_stderr, &err) != 0 ||
-        check_output(c, id, attempt, is_stderr, follow, &err) != 0) {
+        check_output(c, id, attempt, is_stderr, follow, &current, &err) != 0) {
         api_reply_error(c->req, &err);
+        return;
+    }
+    if (str_eq(c->msg->method, "HEAD")) {
+        http_reply(c->req, 200, "application/octet-stream", NULL);
         return;
     }
     struct api_follow *f = mem_alloc(sizeof(*f));
@@ -227,6 +257,7 @@ void api_logs(struct api_call *c)
     f->req = c->req;
     f->id = id;
     f->attempt = (int32_t)attempt;
+    f->current = current;
     f->is_stderr = is_stderr;
     f->follow = follow;
     f->fd = -1;

@@ -119,6 +119,7 @@ struct head_output {
     bool final;        /* no more output will come: the attempt ended and no retry follows */
     bool attempt_over; /* this attempt ended */
     int32_t attempt;   /* the number looked at */
+    int32_t attempts;  /* made so far */
     char *path;        /* file, malloc'd */
 };
 /* Where the output of an attempt (0: the last one) is. 1, 0 (unknown job), -1. */

@@ -460,6 +460,7 @@ int head_output(struct head *h, int64_t id, int32_t attempt, bool is_stderr, str
     int rc = store_job_get(h->store, id, take_state, &s, err);
     if (rc == 1) {
         o->attempt = attempt ? attempt : s.attempts;
+        o->attempts = s.attempts;
         o->known = o->attempt > 0 && o->attempt <= s.attempts;
         o->final = job_status_terminal((enum job_status)s.status) && !(j && j->dirty);
         o->attempt_over = o->final || o->attempt < s.attempts || (j && !j->run);

@@ -11,7 +11,7 @@
 #define VERSION_LINE "hive-exit 1"
 
 static const char *const outcome_names[] = { "exited", "signaled", "timeout", "cancelled",
-                                             "oom",    "not-run",  "lost" };
+                                             "oom",    "not_run",  "lost" };
 
 _Static_assert(ARRAY_LEN(outcome_names) == ATTEMPT_OUTCOME_COUNT, "a name for each outcome");
 

@@ -201,7 +201,8 @@ static int connect_to(const char *path)
 }
 
 /* One request; the server closes after its answer. False when the status isn't 200. */
-static int request(const char *path, const char *head, size_t head_len, const char *body, size_t len)
+static int request(const char *path, const char *head, size_t head_len, const char *body,
+                   size_t len)
 {
     static char answer[1 << 16];
     size_t got = 0;
@@ -223,7 +224,8 @@ static int request(const char *path, const char *head, size_t head_len, const ch
     return 0;
 }
 
-static int http(const char *sock, size_t count, const char *method, const char *path, const char *file)
+static int http(const char *sock, size_t count, const char *method, const char *path,
+                const char *file)
 {
     struct series s;
     size_t len = 0;
@@ -293,7 +295,8 @@ int main(int argc, char **argv)
         return 0;
     }
     if ((argc == 6 || argc == 7) && strcmp(argv[1], "http") == 0)
-        return http(argv[2], number(argv[3], "COUNT"), argv[4], argv[5], argc == 7 ? argv[6] : NULL);
+        return http(argv[2], number(argv[3], "COUNT"), argv[4], argv[5],
+                    argc == 7 ? argv[6] : NULL);
     if (argc == 4 && strcmp(argv[1], "sync") == 0) {
         sync_many(argv[2], number(argv[3], "COUNT"));
         return 0;

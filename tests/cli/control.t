@@ -143,10 +143,11 @@ is 'a waiter sees the cancel' "$?" 137
 hive submit --wait 'exec sleep 1000' >wait.out 2>&1 &
 waiter=$!
 wait_for 10 sh -c '[ "$(hive status jobs --json --status running | jq ".jobs|length")" = 1 ]'
-sleep 0.1
-kill -INT $waiter
+check 'SIGINT ends the waiting' \
+    wait_for 10 sh -c "kill -INT $waiter; grep -q '^State:.Z' /proc/$waiter/status || ! kill -0 $waiter"
 wait $waiter
-is 'SIGINT ends the waiting only' "$(hive status jobs --json --status running | jq '.jobs|length')" 1
+like 'it says how to go on' "$(cat wait.out)" 'hive wait|hive logs|hive cancel'
+is 'and nothing else' "$(hive status jobs --json --status running | jq '.jobs|length')" 1
 for id in $(hive status jobs --json --status running,queued | jq -r '.jobs[].id'); do hive cancel "$id" >/dev/null; done
 check 'nothing runs at the end' wait_for 5 sh -c '[ "$(hive status jobs --json --status running,queued | jq ".jobs|length")" = 0 ]'
 

@@ -64,7 +64,7 @@ for body in 'x\r\n{}\r\n0\r\n\r\n' '-2\r\n{}\r\n0\r\n\r\n' '2 \r\n{}\r\n0\r\n\r\
     send "${post}Transfer-Encoding: chunked\r\n\r\n$body$second"
     like "chunk '$body'" "$codes" '^(400|413)$'
 done
-send "${post}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;a=b\r\n{\"c\r\n11\r\nommand\":\"true\",\"n\r\n8\r\name\":\"x\"}\r\n0\r\n\r\n"
+send "${post}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;a=b\r\n{\"c\r\n11\r\nommand\":\"true\",\"n\r\n9\r\name\":\"x\"}\r\n0\r\n\r\n"
 is 'good chunks are a body' "$codes" 200
 
 # floods and limits

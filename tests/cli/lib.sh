@@ -175,23 +175,35 @@ leftovers() {
     done
 }
 
+# Cancels all that is left and stops the daemon
+end_daemon() {
+    [ -n "$daemon_pid" ] || return 0
+    # shellcheck disable=SC2046
+    hive cancel $(hive status jobs --json --limit 0 --status queued,running 2>/dev/null | jq -r '.jobs[].id' 2>/dev/null) >/dev/null 2>&1
+    wait_for 10 sh -c '[ "$(hive status jobs --json --status running | jq ".jobs|length")" = 0 ]'
+    stop_daemon TERM
+}
+
+no_leftovers() { [ -z "$(leftovers)" ]; }
+
 cleanup() {
     cleanup_status=$?
     trap - EXIT
-    if [ -n "$daemon_pid" ]; then
-        for cleanup_id in $(hive status jobs --json --status queued,running 2>/dev/null | jq -r '.jobs[].id' 2>/dev/null); do
-            hive cancel "$cleanup_id" >/dev/null 2>&1
-        done
-        wait_for 5 sh -c '[ "$(hive status jobs --json --status running | jq ".jobs|length")" = 0 ]'
-        stop_daemon TERM
-    fi
+    end_daemon
     cd / && rm -rf "$T"
     exit "$cleanup_status"
 }
 trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
 
+# The last line of a test file. A daemon must end cleanly: with status 0, no word of a sanitizer, nothing left running.
 done_testing() {
+    if [ -n "$daemon_pid" ]; then
+        end_daemon
+        is 'the daemon ends with status 0' "$daemon_status" 0
+        is 'its log has no defects' "$(grep -E 'Sanitizer|runtime error|assert' "$T/daemon.log")" ''
+        check 'it leaves no process behind' wait_for 10 no_leftovers || leftovers | sed 's/^/# /'
+    fi
     echo "1..$test_count"
     if [ "$test_failed" -gt 0 ]; then
         [ -f "$T/daemon.log" ] && tail -n 20 "$T/daemon.log" | sed 's/^/# daemon: /'

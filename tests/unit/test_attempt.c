@@ -139,7 +139,7 @@ TEST(record_with_bad_fields_is_corrupt)
     check_replaced("code=127", "code=256");
     check_replaced("code=127", "code=127\ncode=127");
     check_replaced("signal=0", "signal=128");
-    check_replaced("outcome=not-run", "outcome=fine");
+    check_replaced("outcome=not_run", "outcome=fine");
     check_replaced("fence=18446744073709551615", "fence=18446744073709551616");
     check_replaced("fence=18446744073709551615", "fence=");
     check_replaced("duration=5", "duration=-5");

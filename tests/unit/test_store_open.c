@@ -56,6 +56,11 @@ static void add_jobs(struct store *s, int64_t n)
     CHECK_OK(try_add_jobs(s, n, &err), &err);
 }
 
+static int try_add_nothing(struct store *s, struct err *err)
+{
+    return store_begin(s, err) != 0 ? -1 : store_commit(s, err);
+}
+
 static int64_t count_queued(struct store *s)
 {
     struct err err = ERR_INIT;
@@ -333,6 +338,46 @@ TEST(damaged_databases_are_refused_and_left_alone)
 TEST(databases_of_later_releases_are_refused_and_left_alone)
 {
     CHECK(each_file(DATA "/newer", check_newer) > 0);
+}
+
+/* Opens, adds `n` jobs a commit each, and ends without closing, as kill -9 does. With 0 it commits
+ * nothing, which must not be taken for an empty log. */
+static void add_and_die(int n)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        struct err err = ERR_INIT;
+        struct store *s = open_store();
+        if (n == 0)
+            CHECK_OK(try_add_nothing(s, &err), &err);
+        for (int i = 0; i < n; i++)
+            add_jobs(s, 1);
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+TEST(the_zeros_ahead_of_the_log_hide_nothing)
+{
+    /* The log is made longer several times, and never shorter than what is in it. */
+    static const int rounds[] = { 1, 30, 0, 90, 0, 0, 7, 1 };
+    int64_t total = 0;
+    struct err err = ERR_INIT;
+
+    for (size_t i = 0; i < ARRAY_LEN(rounds); i++) {
+        add_and_die(rounds[i]);
+        total += rounds[i];
+        struct stat st;
+        char *wal = in_dir("hive.db-wal");
+        CHECK(stat(wal, &st) == 0 && st.st_size > 0);
+        free(wal);
+    }
+    struct store *s = open_store();
+    CHECK_INT(count_queued(s), total);
+    CHECK_OK(store_check(s, &err), &err);
+    store_close(s);
 }
 
 TEST(a_later_release_that_was_killed_keeps_its_log)
