@@ -91,14 +91,18 @@ int64_t api_job_id(struct api_call *c)
     return 0;
 }
 
-char *api_user(struct http_request *req)
+uid_t api_uid(struct http_request *req)
 {
     uid_t uid;
-    return sys_user_name(http_request_uid(req, &uid, NULL) == 0 ? uid : getuid());
+    return http_request_uid(req, &uid, NULL) == 0 ? uid : getuid();
 }
 
-/* Compares a path with a route's, part by part; fills job and task from {id}. -1: {id} is malformed. */
-static int match(const char *path, const char *pattern, struct api_call *c)
+char *api_user(struct http_request *req)
+{
+    return sys_user_name(api_uid(req));
+}
+
+int api_match(const char *path, const char *pattern, struct api_call *c)
 {
     while (*pattern) {
         if (str_starts(pattern, "{id}")) {
@@ -155,7 +159,7 @@ static void on_request(struct http_request *req, void *arg)
     for (size_t i = 0; c.msg->path && i < ARRAY_LEN(routes); i++) {
         c.job = 0;
         c.task = -1;
-        int rc = match(c.msg->path, routes[i].path, &c);
+        int rc = api_match(c.msg->path, routes[i].path, &c);
         if (rc == 0)
             continue;
         if (!str_eq(method, routes[i].method)) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The REST API: /api/v1 over the Unix socket and loopback TCP. routes.def is the only list of routes; the OpenAPI
- * description (assets/openapi.json) is tested against it.
+ * The REST API: /api/v1 over the Unix socket and loopback TCP. routes.def is the only list of
+ * routes; the OpenAPI description (assets/openapi.json) is tested against it.
  *
- * To add a route: one line in routes.def, its function in an api_*.c file, its description in openapi.json.
+ * To add a route: one line in routes.def, its function in an api_*.c file, its description in
+ * openapi.json.
  */
 #ifndef HIVE_HEAD_API_H
 #define HIVE_HEAD_API_H

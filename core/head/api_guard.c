@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Who may ask. Over the Unix socket and loopback TCP: the daemon's own user and root, by the uid the kernel tells.
- * Against browsers that are led here by foreign pages: Host must name this machine (DNS rebinding), Origin must be
- * our own (cross-site requests), bodies must be JSON (forms can't send that without asking first).
+ * Who may ask. Over the Unix socket and loopback TCP: the daemon's own user and root, by the uid
+ * the kernel tells. Against browsers that are led here by foreign pages: Host must name this
+ * machine (DNS rebinding), Origin must be our own (cross-site requests), bodies must be JSON (forms
+ * can't send that without asking first).
  */
 #include "head/api_priv.h"
 

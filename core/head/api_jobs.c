@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Reading and changing jobs: lists, one job (with long poll), attempts, explain, cancel, hold, release, retry. */
+/* Reading and changing jobs: lists, one job (with long poll), attempts, explain, cancel, hold,
+ * release, retry. */
 #include "head/api_priv.h"
 
 #include "base/limits.h"

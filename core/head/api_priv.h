@@ -27,7 +27,8 @@ struct api {
     struct ev_timer tick;  /* keeps event streams alive */
 };
 
-/* One request on its way through a route's function. Lives until that returns; what answers later copies what it needs. */
+/* One request on its way through a route's function. Lives until that returns; what answers later
+ * copies what it needs. */
 struct api_call {
     struct api *api;
     struct head *head;
@@ -41,6 +42,9 @@ typedef void api_fn(struct api_call *c);
 #include "head/routes.def"
 #undef ROUTE
 
+/* Compares a path with a route's, part by part; fills job and task from {id}. 1; 0: another; -1: it
+ * would be, but {id} is malformed. */
+int api_match(const char *path, const char *pattern, struct api_call *c);
 /* Answers. `body` is taken over. */
 void api_reply(struct http_request *req, int status, struct buf *body);
 void api_reply_error(struct http_request *req, const struct err *err);
@@ -50,7 +54,9 @@ bool api_query_flag(struct api_call *c, const char *name);
 char *api_query_str(struct api_call *c, const char *name); /* malloc'd or NULL */
 /* The job's internal id, or answers 404 and returns 0. */
 int64_t api_job_id(struct api_call *c);
-/* Name of the user behind the request. malloc'd. */
+/* The user behind the request. */
+uid_t api_uid(struct http_request *req);
+/* The name of that one, or the uid when it has none or it can't be found out. malloc'd. */
 char *api_user(struct http_request *req);
 
 /* api_guard.c: who may ask what. False when it has answered. */

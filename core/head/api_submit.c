@@ -178,33 +178,58 @@ static int read_key(struct api_call *c, struct head_submit *s,
     return 0;
 }
 
+/* A request that was accepted before gets the same answer, whatever has changed since. */
+static int stage(struct api_call *c, yyjson_val *root, struct spec **specs, size_t *count,
+                 struct pending *p, struct err *err)
+{
+    unsigned char digest[DIGEST_SHA256_SIZE];
+    char owner[16];
+    size_t len;
+    const char *body = http_request_body(c->req, &len);
+
+    snprintf(owner, sizeof(owner), "%u", (unsigned)api_uid(c->req));
+    p->submit.user = p->user;
+    p->submit.owner = owner;
+    if (read_key(c, &p->submit, digest, body, len, err) != 0)
+        return -1;
+    int known = head_known_key(c->head, &p->submit, err);
+    if (known == 0) {
+        if (read_specs(c, root, specs, count, p, err) != 0)
+            return -1;
+        p->submit.specs = *specs;
+        p->submit.count = *count;
+    }
+    int rc = known < 0 ? -1 : head_submit(c->head, &p->submit, &p->op, err);
+    p->submit.specs = NULL;
+    p->submit.owner = NULL;
+    p->submit.digest = NULL;
+    return rc;
+}
+
 static void submit(struct api_call *c, bool bulk)
 {
     struct err err = ERR_INIT;
-    unsigned char digest[DIGEST_SHA256_SIZE];
     struct spec *specs = NULL;
     size_t len, count = 0;
     const char *body = http_request_body(c->req, &len);
     struct pending *p = mem_alloc(sizeof(*p));
+    bool dry_run = !bulk && api_query_flag(c, "dry_run");
     int rc = -1;
 
     p->bulk = bulk;
     p->op.done = on_done;
     p->user = api_user(c->req);
     yyjson_doc *doc = jsonx_parse(body, len, &err);
-    if (doc && read_specs(c, yyjson_doc_get_root(doc), &specs, &count, p, &err) == 0) {
-        p->submit.specs = specs;
-        p->submit.count = count;
-        p->submit.user = p->user;
-        if (!bulk && api_query_flag(c, "dry_run")) {
+    if (doc && dry_run) {
+        rc = read_specs(c, yyjson_doc_get_root(doc), &specs, &count, p, &err);
+        if (rc == 0) {
             reply_dry_run(c, &specs[0], p);
             buf_fini(&p->warnings);
             free(p->user);
             MEM_FREE(p);
-            rc = 0;
-        } else if (read_key(c, &p->submit, digest, body, len, &err) == 0) {
-            rc = head_submit(c->head, &p->submit, &p->op, &err);
         }
+    } else if (doc) {
+        rc = stage(c, yyjson_doc_get_root(doc), &specs, &count, p, &err);
     }
     for (size_t i = 0; i < count; i++)
         spec_fini(&specs[i]);
@@ -217,7 +242,6 @@ static void submit(struct api_call *c, bool bulk)
         free(p);
     } else if (p) {
         p->req = c->req;
-        p->submit.specs = NULL;
         http_request_set_data(c->req, p, on_gone);
     }
 }

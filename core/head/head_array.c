@@ -142,11 +142,29 @@ struct head_job *head_array_take(struct head *h, struct head_job *j, struct err 
     return t;
 }
 
-void head_array_cancel_rest(struct head_array *a)
+static void cancel_task(struct head *h, struct head_job *t, const char *reason)
 {
+    head_job_unqueue(h, t);
+    t->reason = reason;
+    head_job_event(h, t, JOB_EV_CANCEL);
+    t->array->tasks->n_cancelled++;
+}
+
+void head_array_cancel_waiting(struct head *h, struct head_job *j, const char *reason)
+{
+    struct head_array *a = j->tasks;
+
     a->n_cancelled += head_array_unstarted(a);
     a->next = a->last + 1;
     map_fini(&a->ahead);
+    head_dirty(h, j);
+    while (!list_empty(&a->again))
+        cancel_task(h, CONTAINER_OF(a->again.next, struct head_job, wait), reason);
+    LIST_FOR_EACH_SAFE(it, &h->delayed) {
+        struct head_job *t = CONTAINER_OF(it, struct head_job, wait);
+        if (t->array == j)
+            cancel_task(h, t, reason);
+    }
 }
 
 int head_array_skip(struct head *h, struct head_job *j, int64_t task, struct err *err)

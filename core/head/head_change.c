@@ -29,19 +29,9 @@ static void cancel_queued(struct head *h, struct head_job *j)
 
 static void cancel_array(struct head *h, struct head_job *j, int64_t grace_ns)
 {
-    struct head_array *a = j->tasks;
-
-    head_array_cancel_rest(a);
-    head_dirty(h, j);
-    while (!list_empty(&a->again))
-        cancel_queued(h, CONTAINER_OF(a->again.next, struct head_job, wait));
-    LIST_FOR_EACH_SAFE(it, &h->delayed) {
-        struct head_job *t = CONTAINER_OF(it, struct head_job, wait);
-        if (t->array == j)
-            cancel_queued(h, t);
-    }
-    LIST_FOR_EACH(it2, &h->runs) {
-        struct head_run *r = CONTAINER_OF(it2, struct head_run, link);
+    head_array_cancel_waiting(h, j, head_reason_user);
+    LIST_FOR_EACH(it, &h->runs) {
+        struct head_run *r = CONTAINER_OF(it, struct head_run, link);
         if (r->job->array == j)
             mark_kill(h, r->job, grace_ns);
     }

@@ -94,7 +94,8 @@ void head_deps_forget(struct head *h, struct head_job *j)
 
 /* ---- beginning to wait ---- */
 
-/* What j waited for may be retried, and the daemon started again: that mustn't make j wait again. */
+/* What j waited for may be retried, and the daemon started again: that mustn't make j
+ * wait again. */
 static void set_free(struct head_job *j)
 {
     j->not_before_wall_ns = FREE;
@@ -125,14 +126,14 @@ static int status_of(struct head *h, int64_t id, int *status, struct err *err)
 /* Job `on` did not end as j requires: j is cancelled. */
 static void cancel_dependent(struct head *h, struct head_job *j, int64_t on, int status)
 {
-    head_job_unqueue(h, j);
     stop_waiting(h, j);
     snprintf(j->deps->reason, sizeof(j->deps->reason),
              "job %" PRId64 ", which it waits for, ended as %s", on,
              job_status_name((enum job_status)status));
     j->reason = j->deps->reason;
-    if (j->tasks)
-        head_array_cancel_rest(j->tasks);
+    if (j->tasks) /* one may have been cancelled alone, and retried */
+        head_array_cancel_waiting(h, j, "its array was cancelled");
+    head_job_unqueue(h, j);
     head_job_event(h, j, JOB_EV_CANCEL);
 }
 

@@ -188,7 +188,8 @@ void head_array_queue(struct head *h, struct head_job *j);
 struct head_job *head_array_take(struct head *h, struct head_job *j, struct err *err);
 void head_array_child_ended(struct head *h, struct head_job *task);
 void head_array_settle(struct head *h, struct head_job *j);
-void head_array_cancel_rest(struct head_array *a); /* what never started never will */
+/* Cancels every task that isn't running. The array's own state is the caller's business. */
+void head_array_cancel_waiting(struct head *h, struct head_job *j, const char *reason);
 int head_array_skip(struct head *h, struct head_job *j, int64_t task, struct err *err);
 int head_array_restore(struct head *h, struct head_job *j, struct err *err);
 

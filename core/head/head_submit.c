@@ -156,21 +156,28 @@ static int stage_job(struct head *h, const struct spec *s, const char *user, int
     return 0;
 }
 
-/* 1: the key was used for the same request, 0: it is new. */
-static int known_key(struct head *h, struct head_submit *s, struct err *err)
+static const char *owner_of(const struct head_submit *s)
+{
+    return s->owner ? s->owner : s->user;
+}
+
+int head_known_key(struct head *h, struct head_submit *s, struct err *err)
 {
     unsigned char digest[32];
     int64_t count = 0;
+
+    s->existing = false;
     if (!s->key)
         return 0;
-    int rc = store_key_get(h->store, s->user, s->key, digest, &s->first_id, &count, err);
+    int rc = store_key_get(h->store, owner_of(s), s->key, digest, &s->first_id, &count, err);
     if (rc <= 0)
         return rc;
-    if (memcmp(digest, s->digest, sizeof(digest)) != 0 || count != (int64_t)s->count) {
+    if (memcmp(digest, s->digest, sizeof(digest)) != 0) {
         err_set(err, ERR_UNPROCESS, "this Idempotency-Key was used for a different request");
         return err_hint(err, "use a new key for a new request");
     }
     s->existing = true;
+    s->count = (size_t)count;
     return 1;
 }
 
@@ -179,13 +186,12 @@ int head_submit(struct head *h, struct head_submit *s, struct head_op *op, struc
     struct buf text = BUF_INIT;
     struct err failed = ERR_INIT;
 
-    s->existing = false;
-    if (map_count(&h->jobs) + s->count > LIMIT_QUEUED_JOBS)
-        return err_set(err, ERR_UNAVAILABLE, "the queue is full: %d jobs have not ended",
-                       LIMIT_QUEUED_JOBS);
-    int rc = known_key(h, s, err);
+    int rc = head_known_key(h, s, err);
     if (rc < 0)
         return -1;
+    if (rc == 0 && map_count(&h->jobs) + s->count > LIMIT_QUEUED_JOBS)
+        return err_set(err, ERR_UNAVAILABLE, "the queue is full: %d jobs have not ended",
+                       LIMIT_QUEUED_JOBS);
     if (rc == 0) {
         rc = head_txn(h, &failed);
         if (rc == 0)
@@ -193,8 +199,8 @@ int head_submit(struct head *h, struct head_submit *s, struct head_op *op, struc
         for (size_t i = 0; rc == 0 && i < s->count; i++)
             rc = stage_job(h, &s->specs[i], s->user, s->first_id + (int64_t)i, &text, &failed);
         if (rc == 0 && s->key)
-            rc = store_key_put(h->store, s->user, s->key, s->digest, s->first_id, (int64_t)s->count,
-                               clock_wall_ns(h->clock), &failed);
+            rc = store_key_put(h->store, owner_of(s), s->key, s->digest, s->first_id,
+                               (int64_t)s->count, clock_wall_ns(h->clock), &failed);
         buf_fini(&text);
     }
     if (rc < 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What clients see: job and node objects, reasons, the order of the queue. Reads rows and adds what only
- * memory knows. */
+/* What clients see: job and node objects, reasons, the order of the queue. Reads rows and adds what
+ * only memory knows. */
 #include "base/mem.h"
 
 #include "head/head_priv.h"

@@ -378,8 +378,12 @@ void spec_encode(const struct spec *s, struct buf *b)
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         if (texts[i].value)
             jsonw_str(&w, texts[i].key, texts[i].value);
-    if (s->retry_delay_ns)
-        jsonw_double(&w, "retry_delay", (double)s->retry_delay_ns / 1e9);
+    if (s->retry_delay_ns) {
+        struct buf delay = BUF_INIT;
+        str_exact_duration(&delay, s->retry_delay_ns); /* seconds as a number could be too many */
+        jsonw_str(&w, "retry_delay", buf_data(&delay));
+        buf_fini(&delay);
+    }
     if (s->on_lost)
         jsonw_str(&w, "on_lost", s->on_lost == ON_LOST_HOLD ? "hold" : "requeue");
     if (s->dep_count)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a client asks for: a job specification, read from JSON (submit request) or from its stored form.
+ * What a client asks for: a job specification, read from JSON (submit request) or from its stored
+ * form.
  *
- * The columns of the job's row (name, command for people, resources, priority, timeout, ...) are stored
- * as columns; everything else is the "stored spec", a small JSON object written by spec_encode() and
- * read back when an attempt starts.
+ * The columns of the job's row (name, command for people, resources, priority, timeout, ...) are
+ * stored as columns; everything else is the "stored spec", a small JSON object written by
+ * spec_encode() and read back when an attempt starts.
  */
 #ifndef HIVE_HEAD_SPEC_H
 #define HIVE_HEAD_SPEC_H
@@ -76,7 +77,7 @@ int spec_parse_array(const char *text, int64_t *first, int64_t *last, int64_t *s
 /* Job id as text: "12" or "12_5". False when malformed. *task is -1 without one. */
 bool spec_parse_id(const char *text, int64_t *job, int64_t *task);
 
-/* What one attempt gets, all owned: spec_command_fini. */
+/* What one attempt gets, all owned: spec_launch_fini. */
 struct spec_launch {
     char **argv, **env;
     char *workdir, *stdout_path, *stderr_path; /* outputs NULL: the attempt's own files */
@@ -94,12 +95,14 @@ struct spec_context {
     const char *home;
 };
 
-/* Works out command line, environment and paths of an attempt. ERR_TOO_LARGE when it all gets too big. */
+/* Works out command line, environment and paths of an attempt. ERR_TOO_LARGE when it all gets too
+ * big. */
 int spec_launch_prepare(const struct spec *s, const struct spec_context *c, struct spec_launch *l,
                         struct err *err);
 void spec_launch_fini(struct spec_launch *l);
 
-/* stdout or stderr path of a job for listings: placeholders replaced, absolute; false when the job has none of its own. */
+/* stdout or stderr path of a job for listings: placeholders replaced, absolute; false when the job
+ * has none of its own. */
 bool spec_output_path(const struct spec *s, const char *path, int64_t id, int64_t task,
                       const char *home, struct buf *out);
 

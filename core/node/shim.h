@@ -45,9 +45,12 @@ void shim_identity_drop(struct shim_identity *id, int state_fd);
 
 /* The attempt that runs. */
 struct shim_job {
-    bool active;  /* claimed */
-    bool started; /* its first process was made */
-    bool limited; /* runs in the shim's control group */
+    bool active;     /* was ordered, and has not ended */
+    bool claimed;    /* by us */
+    bool ready;      /* all is there for its start */
+    bool own_failed; /* what could not be done was hive's own, in the state folder */
+    bool started;    /* its first process was made */
+    bool limited;    /* runs in the shim's control group */
     bool cancelled, timed_out;
     bool stuck; /* something could not be killed */
     int fork_tries;
@@ -59,7 +62,7 @@ struct shim_job {
     const char **argv; /* with {script} replaced, or NULL */
     struct attempt_end end;
     int64_t started_mono_ns;
-    int64_t start_at_ns;   /* monotonic, 0: none: the next try to fork */
+    int64_t start_at_ns;   /* monotonic, 0: none: the next try to begin or to fork */
     int64_t timeout_at_ns; /* 0: none */
     int64_t kill_at_ns;    /* 0: none: SIGKILL is due */
 };
@@ -86,8 +89,8 @@ struct shim {
     int64_t connect_at_ns, rewrite_at_ns; /* 0: none */
 };
 
-/* Begins the attempt of job.msg (shim_job.c). Afterwards either job.active, or its end was
- * reported. */
+/* Begins the attempt of job.msg (shim_job.c). Afterwards either job.active, or its end was reported.
+ * While the disk of the state folder is full it is tried again and again. */
 void shim_job_begin(struct shim *s);
 /* Makes the first process; later calls after start_at_ns try again. */
 void shim_job_start(struct shim *s);

@@ -19,6 +19,7 @@
 #define KILL_AGAIN_NS NS_PER_S
 #define FORK_AGAIN_NS NS_PER_S
 #define FORK_TRIES 60
+#define BEGIN_AGAIN_NS NS_PER_S
 
 static int64_t now_mono(void)
 {
@@ -78,6 +79,13 @@ static void not_run(struct shim *s, int code, bool record, const struct err *err
 
 /* --- beginning -------------------------------------------------------------------------------- */
 
+/* An error of what hive itself needs, in its own folder. */
+static int own_failure(struct shim *s, struct err *err, int sys, const char *what)
+{
+    s->job.own_failed = true;
+    return err_sys(err, sys, "%s", what);
+}
+
 static int make_folder(struct shim *s)
 {
     const char *path = job_path(s, "");
@@ -108,7 +116,7 @@ static int link_claim(struct shim *s)
 static int claim(struct shim *s, struct err *err)
 {
     if (make_folder(s) != 0)
-        return err_sys(err, errno, "cannot make the job's folder in the state folder");
+        return own_failure(s, err, errno, "cannot make the job's folder in the state folder");
     for (int tries = 0; tries < 3; tries++) {
         if (link_claim(s) == 0)
             return 1;
@@ -117,10 +125,12 @@ static int claim(struct shim *s, struct err *err)
         /* Too many links, or the file was removed under us. */
         if (errno != EMLINK && errno != ENOENT)
             break;
-        if (shim_identity_renew(&s->identity, s->state_fd, err) != 0)
+        if (shim_identity_renew(&s->identity, s->state_fd, err) != 0) {
+            s->job.own_failed = true;
             return -1;
+        }
     }
-    return err_sys(err, errno, "cannot claim the job in the state folder (link)");
+    return own_failure(s, err, errno, "cannot claim the job in the state folder (link)");
 }
 
 static int open_own(struct shim *s, const char *file)
@@ -135,7 +145,7 @@ static int open_output(struct shim *s, const char *path, const char *own, struct
 
     if (!path) {
         fd = open_own(s, own);
-        return fd >= 0 ? fd : err_sys(err, errno, "cannot write the job's own output file");
+        return fd >= 0 ? fd : own_failure(s, err, errno, "cannot write the job's own output file");
     }
     /* Not blocking: a FIFO nobody reads must not stop the shim. */
     fd = open(path,
@@ -153,7 +163,8 @@ static int open_outputs(struct shim *s, struct err *err)
     const struct node_run *run = &s->job.msg.run;
     bool same = run->stdout_path && run->stderr_path && str_eq(run->stdout_path, run->stderr_path);
 
-    s->job.out = open_output(s, run->stdout_path, "/stdout", err);
+    if (s->job.out < 0)
+        s->job.out = open_output(s, run->stdout_path, "/stdout", err);
     if (s->job.out < 0)
         return -1;
     s->job.err = same ? s->job.out : open_output(s, run->stderr_path, "/stderr", err);
@@ -175,7 +186,7 @@ static int write_script(struct shim *s, struct err *err)
         int saved = errno;
         if (fd >= 0)
             close(fd);
-        return err_sys(err, saved, "cannot write the job's script");
+        return own_failure(s, err, saved, "cannot write the job's script");
     }
     close(fd);
     j->script = fs_join(s->setup->state_dir, path);
@@ -195,8 +206,12 @@ static int prepare_limit(struct shim *s, struct err *err)
 
     if (bytes <= 0 || s->setup->caps->memory == CGROUP_MEMORY_NONE)
         return 0;
+    if (s->group_made && !cgroup_alive(&s->group)) {
+        cgroup_destroy(&s->group);
+        s->group_made = false;
+    }
     if (!s->group_made) {
-        snprintf(name, sizeof name, "hive-shim-%ld", (long)s->pid);
+        cgroup_shim_name(s->pid, name, sizeof name);
         if (cgroup_create(&s->group, s->setup->caps, name, err) != 0)
             return -1;
         s->group_made = true;
@@ -207,28 +222,53 @@ static int prepare_limit(struct shim *s, struct err *err)
     return 0;
 }
 
+/* The state folder's disk is full: that passes, and is no fault of the job's. */
+static bool is_shortage(int sys)
+{
+    return sys == ENOSPC || sys == EDQUOT || sys == ENFILE || sys == EMFILE || sys == ENOMEM;
+}
+
+/* Gets ready for the start: 1 done, 0 somebody else has the attempt, -1 error. What a former call has
+ * done is not done again. */
+static int get_ready(struct shim *s, struct err *err)
+{
+    struct shim_job *j = &s->job;
+    int claimed = j->claimed ? 1 : claim(s, err);
+
+    if (claimed <= 0)
+        return claimed;
+    j->claimed = true;
+    if ((!j->script && write_script(s, err) != 0) || open_outputs(s, err) != 0)
+        return -1;
+    return prepare_limit(s, err) == 0 ? 1 : -1;
+}
+
 void shim_job_begin(struct shim *s)
 {
     struct shim_job *j = &s->job;
     struct err err = ERR_INIT;
-    int claimed = claim(s, &err);
 
-    if (claimed == 0) {
+    j->active = true;
+    j->start_at_ns = 0;
+    j->own_failed = false;
+    switch (get_ready(s, &err)) {
+    case 1:
+        j->ready = true;
+        shim_job_start(s);
+        break;
+    case 0: {
         struct shim_msg m = { .type = SHIM_REFUSED, .key = j->msg.key };
         shim_send(s, &m);
         reset_job(s);
-        return;
+        break;
     }
-    if (claimed < 0) {
-        not_run(s, 125, false, &err);
-        return;
+    default:
+        if (j->own_failed && is_shortage(err.sys))
+            j->start_at_ns = after(now_mono(), BEGIN_AGAIN_NS);
+        else
+            not_run(s, 125, j->claimed, &err);
+        break;
     }
-    j->active = true;
-    if (write_script(s, &err) != 0 || open_outputs(s, &err) != 0 || prepare_limit(s, &err) != 0) {
-        not_run(s, 125, true, &err);
-        return;
-    }
-    shim_job_start(s);
 }
 
 /* --- starting --------------------------------------------------------------------------------- */
@@ -269,6 +309,13 @@ static int exec_failure(const struct shim_exec *x, struct err *err)
     return 127;
 }
 
+/* A shortage of processes, or a group that was removed at the last moment. */
+static bool may_pass(const struct shim_exec *x)
+{
+    return (x->failed == EXEC_FORK && (x->sys == EAGAIN || x->sys == ENOMEM)) ||
+           (x->failed == EXEC_CGROUP && (x->sys == ENOENT || x->sys == ENODEV));
+}
+
 static void started(struct shim *s, pid_t pid)
 {
     struct shim_job *j = &s->job;
@@ -303,6 +350,11 @@ void shim_job_start(struct shim *s)
     struct err err = ERR_INIT;
     pid_t pid;
 
+    /* Somebody may have removed the group, since it is empty. */
+    if (j->limited && !cgroup_alive(&s->group) && prepare_limit(s, &err) != 0) {
+        not_run(s, 125, true, &err);
+        return;
+    }
     j->started_mono_ns = now_mono();
     j->end.started_ns = now_wall();
     pid = shim_exec(&x);
@@ -311,8 +363,7 @@ void shim_job_start(struct shim *s)
         return;
     }
     j->end.started_ns = 0;
-    if (x.failed == EXEC_FORK && (x.sys == EAGAIN || x.sys == ENOMEM) &&
-        ++j->fork_tries < FORK_TRIES) {
+    if (may_pass(&x) && ++j->fork_tries < FORK_TRIES) {
         j->start_at_ns = after(j->started_mono_ns, FORK_AGAIN_NS);
         return;
     }
@@ -429,7 +480,7 @@ void shim_job_kill(struct shim *s, int64_t grace_ns)
         return;
     j->cancelled = true;
     if (!j->started)
-        not_run(s, 125, true, NULL);
+        not_run(s, 125, j->claimed, NULL);
     else
         terminate(s, grace_ns);
 }
@@ -438,8 +489,12 @@ void shim_job_tick(struct shim *s, int64_t now_ns)
 {
     struct shim_job *j = &s->job;
 
-    if (j->active && j->start_at_ns != 0 && now_ns >= j->start_at_ns)
-        shim_job_start(s);
+    if (j->active && j->start_at_ns != 0 && now_ns >= j->start_at_ns) {
+        if (j->ready)
+            shim_job_start(s);
+        else
+            shim_job_begin(s);
+    }
     if (j->active && j->timeout_at_ns != 0 && now_ns >= j->timeout_at_ns) {
         j->timeout_at_ns = 0;
         if (!j->cancelled) {

@@ -80,7 +80,7 @@ static void shim_gone(pid_t pid, int status, void *arg)
         sp->died_ns = clock_mono_ns(&clock_system);
     pids_add(&sp->died, pid);
     sp->sweep = true;
-    snprintf(name, sizeof name, "hive-shim-%ld", (long)pid);
+    cgroup_shim_name(pid, name, sizeof name);
     cgroup_remove(&sp->caps, name);
 }
 

@@ -114,6 +114,8 @@ static bool check_class(const struct sched *s, const struct sched_class *c, stru
     MUST(s->layout_stale || c->unfit_at != s->n_grown || !place_fits(s, &c->shape),
          "a class fits somewhere and doesn't know");
     MUST(s->guard.head != c || c->blocked_ns != NO_TIME, "the blocked head isn't first in line");
+    MUST(c->n_ready == 0 || res_fits(&s->least, &c->shape.need),
+         "a class needs less than the least");
     return true;
 }
 

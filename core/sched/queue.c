@@ -250,6 +250,7 @@ void queue_insert(struct sched *s, struct sched_class *c, struct sched_entry *e)
         s->quiet = false;
     e->cls = c;
     link_entry(c, e);
+    s->least = res_min(&s->least, &c->shape.need);
     s->n_queued++;
     class_place(s, c);
 }
@@ -294,6 +295,7 @@ static void set_running(struct sched *s, struct sched_entry *e, int32_t running)
     unlink_entry(c, e);
     e->running = running;
     link_entry(c, e);
+    s->least = res_min(&s->least, &c->shape.need);
     class_place(s, c);
     if (c->n_ready == 0)
         queue_end_waiting(s, c);

@@ -174,16 +174,20 @@ static bool becomes_head(struct sched *s, struct sched_class *c, int64_t now_ns)
 
 bool sched_next(struct sched *s, int64_t now_ns, struct sched_alloc *out)
 {
+    struct sched_resources least = { INT64_MAX, INT64_MAX, INT64_MAX };
     struct queue_walk walk;
     struct sched_class *c;
-    bool blocked = false;
+    bool blocked = false, full;
 
     if (s->quiet && now_ns < s->deadline_ns)
         return false;
     ledger_layout(s);
+    full = fit_first(&s->free_now, &s->least, 0) == FIT_NONE;
     queue_walk_begin(s, now_ns, &walk);
     s->deadline_ns = INT64_MAX;
-    while ((c = queue_walk_next(s, &walk)) != NULL) {
+    /* Where all is full only the head is to be found: that may be one of a million shapes. */
+    while (!(full && blocked) && (c = queue_walk_next(s, &walk)) != NULL) {
+        least = res_min(&least, &c->shape.need);
         int32_t node = blocked ? guard_place(s, c, now_ns) : place_find(s, c);
         if (node >= 0) {
             start(s, c, node, now_ns, out);
@@ -195,6 +199,8 @@ bool sched_next(struct sched *s, int64_t now_ns, struct sched_alloc *out)
     }
     if (!blocked)
         guard_set_head(s, NULL);
+    if (!(full && blocked))
+        s->least = least; /* all were seen */
     s->quiet = true;
     return false;
 }

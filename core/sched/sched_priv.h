@@ -174,6 +174,8 @@ struct sched {
     struct map group_index;
     struct list waiting; /* classes first in line: by priority, then since when */
     size_t n_queued, n_classes;
+    /* No class that has ready entries needs less of anything: where this fits nowhere, none does. */
+    struct sched_resources least;
 
     struct guard guard;
     uint64_t hold_number;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/mem.h"
+
 #include "store/schema.h"
 
 #include "store/store.h"

@@ -13,6 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+void cgroup_shim_name(pid_t pid, char *name, size_t size)
+{
+    struct stat st;
+    unsigned long space = stat("/proc/self/ns/pid", &st) == 0 ? (unsigned long)st.st_ino : 0;
+
+    snprintf(name, size, "hive-shim-%lu-%ld", space, (long)pid);
+}
+
 /* Makes a fresh folder; one left by a dead process of the same pid is replaced, or reused when
  * it can't be removed. */
 static int make_group(const char *base, const char *name, struct err *err)
@@ -135,6 +143,12 @@ int cgroup_set_memory(struct cgroup *g, int64_t bytes, struct err *err)
         return err_sys(err, rc, "cannot set the memory limit of %" PRId64 " bytes", bytes);
     g->oom_kills = count_oom_kills(g);
     return 0;
+}
+
+bool cgroup_alive(const struct cgroup *g)
+{
+    return (g->memory_fd < 0 || faccessat(g->memory_fd, "cgroup.procs", F_OK, 0) == 0) &&
+           (g->kill_fd < 0 || faccessat(g->kill_fd, "cgroup.procs", F_OK, 0) == 0);
 }
 
 static int enter_one(int fd)

@@ -5,7 +5,7 @@
  * (memory and cgroup.kill), v1 (memory), a hybrid of both (v1 memory, v2 for killing), or nothing,
  * which is a state with a name and not an error.
  *
- * Groups are folders "hive-shim-PID" in a base folder. v1: in "hive" below our own group. v2: in
+ * Groups are folders "hive-shim-NAMESPACE-PID" in a base folder. v1: in "hive" below our own group. v2: in
  * our own group, if it is ours to divide (systemd: Delegate=yes); as v2 has no processes in groups
  * that are divided, the daemon then moves to "hive-daemon" beside them; root without such a group
  * uses "hive" at the top.
@@ -53,13 +53,18 @@ struct cgroup {
     const struct cgroup_caps *caps;
 };
 
-/* Makes the group; `name` is unique on this machine ("hive-shim-PID"). With caps of none this
- * succeeds and does nothing. `caps` is borrowed. */
+/* The name for the group of shim `pid`. The PID namespace is a part of it: containers may share a
+ * hierarchy, and each would take the others' groups for those of dead processes. */
+void cgroup_shim_name(pid_t pid, char *name, size_t size);
+/* Makes the group; `name` is unique on this machine. With caps of none this succeeds and does
+ * nothing. `caps` is borrowed. */
 int cgroup_create(struct cgroup *g, const struct cgroup_caps *caps, const char *name,
                   struct err *err);
 /* Sets the limit in bytes for what will run in it (0: none; swap is limited with it where possible)
  * and starts counting OOM kills and, where the kernel can, the peak anew. */
 int cgroup_set_memory(struct cgroup *g, int64_t bytes, struct err *err);
+/* False when somebody removed it: what is empty can be removed by whoever may write there. */
+bool cgroup_alive(const struct cgroup *g);
 /* Puts the calling process into it. Async-signal-safe, for use between vfork and exec: 0 or
  * errno. */
 int cgroup_enter(const struct cgroup *g);

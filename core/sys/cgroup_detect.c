@@ -15,7 +15,6 @@
 
 #define DAEMON_GROUP "hive-daemon"
 #define BASE_GROUP "hive"
-#define SHIM_PREFIX "hive-shim-"
 
 static int write_in(const char *dir, const char *file, const char *text)
 {
@@ -71,11 +70,12 @@ static void clean(const char *base)
 {
     DIR *dir = opendir(base);
     struct dirent *e;
+    char prefix[64];
 
+    cgroup_shim_name(0, prefix, sizeof prefix);
+    prefix[strlen(prefix) - 1] = '\0';
     while (dir && (e = readdir(dir))) {
-        long pid = str_starts(e->d_name, SHIM_PREFIX)
-                       ? strtol(e->d_name + strlen(SHIM_PREFIX), NULL, 10)
-                       : 0;
+        long pid = str_starts(e->d_name, prefix) ? strtol(e->d_name + strlen(prefix), NULL, 10) : 0;
         if (pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH)
             unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
     }

@@ -71,7 +71,7 @@ p=/api/v1
 
 # the checker itself must be able to say no
 echo '{"api":2,"frob":1}' >answer.json
-is 'the checker finds what is wrong' "$(jq -r --slurpfile doc openapi.json --arg path $p/jobs/{id}/attempts --arg method get --arg status 200 -f check.jq answer.json | sort)" '.api: not 1
+is 'the checker finds what is wrong' "$(jq -r --slurpfile doc openapi.json --arg path "$p/jobs/{id}/attempts" --arg method get --arg status 200 -f check.jq answer.json | sort)" '.api: not 1
 .frob: is not described
 : attempts is missing'
 

@@ -19,13 +19,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* --- the disk ------------------------------------------------------------------------------------ */
+/* --- the disk --------------------------------------------------------------------------------- */
 
 /* The one disk of the test; a VFS has no other way to know it than a global. */
 static struct {
     sqlite3_vfs real;
     sqlite3_io_methods real_io[2], io[2]; /* of the database, of other files */
-    int fail_writes; /* with this, from now on */
+    int fail_writes;                      /* with this, from now on */
     int fail_reads;
     int fail_sync;
     int writes;
@@ -89,7 +89,7 @@ static inline void rig_disk_use(void)
     CHECK(sqlite3_vfs_register(&vfs, 1) == SQLITE_OK);
 }
 
-/* --- shims --------------------------------------------------------------------------------------- */
+/* --- shims ------------------------------------------------------------------------------------ */
 
 struct shim {
     struct list link; /* rig_world.shims */
@@ -97,9 +97,9 @@ struct shim {
     bool begun; /* else node_destroy() ends it without a trace */
     bool known; /* to the node of now */
     bool killed;
-    bool over;         /* `end` is what became of it */
-    bool never;        /* it never began */
-    bool reported;     /* one of the two, to the node of now; its files are still there */
+    bool over;     /* `end` is what became of it */
+    bool never;    /* it never began */
+    bool reported; /* one of the two, to the node of now; its files are still there */
     int64_t grace_ns;
     struct attempt_end end;
     char *command; /* argv's last word */
@@ -247,7 +247,7 @@ size_t node_running(const struct node *n)
     return count;
 }
 
-/* --- the head ------------------------------------------------------------------------------------ */
+/* --- the head --------------------------------------------------------------------------------- */
 
 struct rig {
     struct head *head;
@@ -431,7 +431,7 @@ static inline void rig_end(struct shim *s, enum attempt_outcome outcome, int cod
         s->end.finished_ns = 0;
 }
 
-/* --- asking -------------------------------------------------------------------------------------- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 struct answer {
     struct head_op op;

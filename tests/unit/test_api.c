@@ -44,7 +44,7 @@ static void end(void)
     rig_fini(&r);
 }
 
-/* --- a client ------------------------------------------------------------------------------------ */
+/* --- a client --------------------------------------------------------------------------------- */
 
 static int dial(void)
 {
@@ -59,9 +59,9 @@ static int dial(void)
 static void send_request(int fd, const char *method, const char *path, const char *fields,
                          const char *body)
 {
-    char *type = body ? mem_printf("Content-Type: application/json\r\nContent-Length: %zu\r\n",
-                                   strlen(body))
-                      : mem_strdup("");
+    char *type =
+        body ? mem_printf("Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(body))
+             : mem_strdup("");
     char *text = mem_printf("%s /api/v1%s HTTP/1.1\r\nHost: localhost\r\n%s%s\r\n%s", method, path,
                             fields, type, body ? body : "");
     for (char *p = strstr(text, "\r\n\r\n"); *p; p++)
@@ -136,7 +136,7 @@ static void end_job(int64_t id, int code)
     rig_turns(&r);
 }
 
-/* --- routes -------------------------------------------------------------------------------------- */
+/* --- routes ----------------------------------------------------------------------------------- */
 
 TEST(every_route_is_described_and_nothing_else)
 {
@@ -170,8 +170,8 @@ TEST(every_route_is_described_and_nothing_else)
 
 TEST(ids_that_are_none)
 {
-    static const char *const ids[] = { "0",   "-1",  "x",  "1x",    "1_",    "_1", "1_2_3", "+1",
-                                       "%31", "1.0", " 1", "1%002", "1_-1", "0x1" };
+    static const char *const ids[] = { "0",  "-1",  "x",   "1x", "1_",    "_1",   "1_2_3",
+                                       "+1", "%31", "1.0", " 1", "1%002", "1_-1", "0x1" };
 
     begin("2");
     rig_submit(&r, "{}");
@@ -217,7 +217,8 @@ TEST(paths_and_methods)
  * order. */
 TEST(head_has_no_body)
 {
-    static const char *const paths[] = { "/jobs/1", "/jobs", "/events", "/jobs/1/logs?follow=true",
+    static const char *const paths[] = { "/jobs/1",       "/jobs",
+                                         "/events",       "/jobs/1/logs?follow=true",
                                          "/events?job=1", "/health" };
 
     begin("2");
@@ -239,7 +240,7 @@ TEST(head_has_no_body)
     end();
 }
 
-/* --- submitting ---------------------------------------------------------------------------------- */
+/* --- submitting ------------------------------------------------------------------------------- */
 
 TEST(one_key_twice_in_one_turn)
 {
@@ -270,6 +271,28 @@ TEST(one_key_twice_in_one_turn)
     buf_fini(&b);
     close(one);
     close(two);
+    end();
+}
+
+/* Sent again after its answer was lost; by then the folder it ran in is gone. */
+TEST(a_known_key_is_not_checked_again)
+{
+    char *dir = mem_printf("%s/work", unit_tmpdir());
+    char *body = mem_printf("{'argv':['true'],'workdir':'%s'}", dir);
+
+    begin("2");
+    CHECK(mkdir(dir, 0700) == 0);
+    for (int i = 0; i < 2; i++) {
+        int status;
+        char *answer = call("POST", "/jobs/submit", "Idempotency-Key: k\r\n", body, &status);
+        CHECK_INT(status, 200);
+        CHECK(strstr(answer, "\"job_id\":\"1\""));
+        free(answer);
+        rmdir(dir);
+    }
+    expect("POST", "/jobs/submit", body, 422, "workdir");
+    free(dir);
+    free(body);
     end();
 }
 
@@ -318,16 +341,18 @@ TEST(a_client_that_does_not_wait_for_its_answer)
     end();
 }
 
-/* --- lists --------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 TEST(tasks_show_what_their_array_has)
 {
     begin("2");
     rig_submit(&r, "{'array':'1-3','command':'echo hi','name':'n','env':{'A':'b'}}");
-    expect("GET", "/jobs?array=1", NULL, 200, "\"id\":\"1_2\",\"job_id\":\"1_2\",\"name\":\"n\","
-                                              "\"command\":\"echo hi\"");
+    expect("GET", "/jobs?array=1", NULL, 200,
+           "\"id\":\"1_2\",\"job_id\":\"1_2\",\"name\":\"n\","
+           "\"command\":\"echo hi\"");
     expect("GET", "/jobs/1_1", NULL, 200, "\"name\":\"n\",\"command\":\"echo hi\"");
-    expect("GET", "/jobs?order=queue", NULL, 200, "\"id\":\"1_1\",\"job_id\":\"1_1\",\"name\":\"n\"");
+    expect("GET", "/jobs?order=queue", NULL, 200,
+           "\"id\":\"1_1\",\"job_id\":\"1_1\",\"name\":\"n\"");
     expect("GET", "/jobs/1_1/explain", NULL, 200, "\"name\":\"n\"");
     expect("GET", "/jobs/1_3", NULL, 404, "has not started yet");
     expect("GET", "/jobs/2", NULL, 404, NULL); /* the row of a task */
@@ -383,7 +408,7 @@ TEST(pages_of_a_list)
     end();
 }
 
-/* --- waiting ------------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 TEST(a_long_poll_ends_with_the_job_or_in_time)
 {
@@ -418,7 +443,7 @@ TEST(a_long_poll_ends_with_the_job_or_in_time)
     end();
 }
 
-/* --- output -------------------------------------------------------------------------------------- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static void write_output(int64_t job, int attempt, const void *data, size_t len)
 {
@@ -580,7 +605,7 @@ TEST(a_tail_of_a_huge_file_takes_several_turns)
     end();
 }
 
-/* --- events -------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 TEST(events_of_one_job_end_with_it)
 {

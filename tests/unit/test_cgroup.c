@@ -329,8 +329,8 @@ TEST(groups_of_dead_shims_are_removed)
 {
     struct cgroup_caps caps;
     struct err err = ERR_INIT;
-    struct cgroup dead, alive;
-    char name[64], *path;
+    struct cgroup dead, alive, other;
+    char name[64], foreign[64], *path;
     int status;
     pid_t pid;
 
@@ -342,14 +342,21 @@ TEST(groups_of_dead_shims_are_removed)
     if (pid == 0)
         _exit(0);
     CHECK(waitpid(pid, &status, 0) == pid);
-    snprintf(name, sizeof name, "hive-shim-%ld", (long)pid);
+    cgroup_shim_name(pid, name, sizeof name);
     CHECK_OK(cgroup_create(&dead, &caps, name, &err), &err);
     path = mem_printf("%s/%s", caps.memory_base, name);
-    snprintf(name, sizeof name, "hive-shim-%ld", (long)getpid());
+    /* The same process, seen from another PID namespace: nobody here can tell whether it lives. */
+    snprintf(foreign, sizeof foreign, "hive-shim-1-%ld", (long)pid);
+    CHECK_OK(cgroup_create(&other, &caps, foreign, &err), &err);
+    cgroup_shim_name(getpid(), name, sizeof name);
     CHECK_OK(cgroup_create(&alive, &caps, name, &err), &err);
     detect_here(&caps);
     CHECK(access(path, F_OK) != 0);
     free(path);
+    CHECK(!cgroup_alive(&dead));
+    CHECK(cgroup_alive(&alive));
+    CHECK(cgroup_alive(&other));
+    cgroup_destroy(&other);
     path = mem_printf("%s/%s", caps.memory_base, name);
     CHECK(access(path, F_OK) == 0);
     free(path);

@@ -631,6 +631,22 @@ TEST(a_dependency_on_an_array)
     rig_fini(&r);
 }
 
+/* The task waits in the array's line although the array still waits for another job. */
+TEST(an_array_whose_dependency_fails_while_a_retried_task_waits)
+{
+    rig_init(&r, "2");
+    int64_t a = rig_submit(&r, "{}"), id = rig_submit(&r, "{'after':['1'],'array':'1-3'}");
+
+    CHECK_INT(rig_change(&r, HEAD_CANCEL, id, 2), ERR_NONE);
+    CHECK_INT(rig_change(&r, HEAD_RETRY, id, 2), ERR_NONE);
+    CHECK_INT(rig_status(&r, rig_task(&r, id, 2)), JOB_QUEUED);
+    end_with(a, ATTEMPT_EXITED, 1);
+    check_array(id, 0, 0, 3, JOB_CANCELLED);
+    CHECK_INT(rig_status(&r, rig_task(&r, id, 2)), JOB_CANCELLED);
+    CHECK_INT(map_count(&r.head->jobs), 0);
+    rig_fini(&r);
+}
+
 TEST(an_array_of_lines)
 {
     rig_init(&r, "2");
@@ -703,7 +719,8 @@ TEST(use_is_stored_even_if_nothing_ends_later)
 static void make_output(int64_t job)
 {
     char *dir = mem_printf("%s/attempts/0/%d.1", r.state_dir, (int)job);
-    char *up = mem_printf("%s/attempts", r.state_dir), *zero = mem_printf("%s/attempts/0", r.state_dir);
+    char *up = mem_printf("%s/attempts", r.state_dir),
+         *zero = mem_printf("%s/attempts/0", r.state_dir);
     char *out = mem_printf("%s/stdout", dir);
 
     mkdir(up, 0700);

@@ -163,7 +163,8 @@ TEST(a_cancel_that_was_saved_stays)
 TEST(changes_that_were_not_saved)
 {
     rig_init(&r, "1");
-    int64_t run = rig_submit(&r, "{}"), a = rig_submit(&r, "{}"), b = rig_submit(&r, "{'hold':true}");
+    int64_t run = rig_submit(&r, "{}"), a = rig_submit(&r, "{}"),
+            b = rig_submit(&r, "{'hold':true}");
 
     end_failing(run, ATTEMPT_EXITED, 1);
     end_failing(a, ATTEMPT_EXITED, 1);
@@ -266,7 +267,8 @@ TEST(dependencies_settle_when_the_disk_is_back)
     rig_fini(&r);
 }
 
-/* A read that fails ends SQLite's transaction: what was staged before it must not be acknowledged. */
+/* A read that fails ends SQLite's transaction: what was staged before it must not be acknowledged.
+ * */
 TEST(a_failed_read_in_a_turn_fails_the_turn)
 {
     rig_init(&r, "1");

@@ -10,8 +10,6 @@
 #define MAX_UNITS 4000
 #define MAX_DEPS 2
 
-
-
 struct dep {
     int64_t on;
     enum spec_dep_when when;
@@ -124,6 +122,9 @@ static void settle_deps(struct unit *u)
             continue;
         u->rest_cancelled = true;
         u->status = JOB_CANCELLED;
+        for (int64_t i = 1; u->is_array && i <= m.last; i++)
+            if (m.units[i].known && m.units[i].array == u->id && !over(&m.units[i]))
+                m.units[i].status = JOB_CANCELLED;
         for (int i = 0; i < MAX_DEPS; i++)
             u->deps[i].met = true;
     }
@@ -154,9 +155,9 @@ static bool waits(const struct unit *u)
 static int status_after(const struct unit *u, const struct attempt_end *e, bool *again)
 {
     static const int plain[] = {
-        [ATTEMPT_EXITED] = JOB_FAILED,       [ATTEMPT_SIGNALED] = JOB_FAILED,
-        [ATTEMPT_TIMEOUT] = JOB_TIMEOUT,     [ATTEMPT_CANCELLED] = JOB_CANCELLED,
-        [ATTEMPT_OOM] = JOB_OOM,             [ATTEMPT_NOT_RUN] = JOB_FAILED,
+        [ATTEMPT_EXITED] = JOB_FAILED,   [ATTEMPT_SIGNALED] = JOB_FAILED,
+        [ATTEMPT_TIMEOUT] = JOB_TIMEOUT, [ATTEMPT_CANCELLED] = JOB_CANCELLED,
+        [ATTEMPT_OOM] = JOB_OOM,         [ATTEMPT_NOT_RUN] = JOB_FAILED,
         [ATTEMPT_LOST] = JOB_LOST,
     };
 
@@ -503,8 +504,8 @@ static void take_change(enum head_change what, struct unit *u)
 
 static void change(enum head_change what, struct unit *u)
 {
-    enum err_kind kind = rig_change(&m.rig, what, u->array ? u->array : u->id,
-                                    u->array ? u->task : -1);
+    enum err_kind kind =
+        rig_change(&m.rig, what, u->array ? u->array : u->id, u->array ? u->task : -1);
 
     m.fails += kind != ERR_NONE;
     fprintf(stderr, "# change %d of %d: error %d\n", (int)what, (int)u->id, (int)kind);
@@ -529,10 +530,10 @@ static void burst(void)
         q[i].a.op.done = rig_answered;
         q[i].what = (enum head_change)rnd(4);
         q[i].id = u->id;
-        if (head_change(m.rig.head, q[i].what, u->array ? u->array : u->id,
-                        u->array ? u->task : -1, 0, &q[i].a.op, &q[i].a.err) == 0)
+        if (head_change(m.rig.head, q[i].what, u->array ? u->array : u->id, u->array ? u->task : -1,
+                        0, &q[i].a.op, &q[i].a.err) == 0)
             q[i].kind = CHANGE;
-        fprintf(stderr, "# with change %d of %d: %d\n", (int)q[i].what, (int)u->id, q[i].kind);
+        fprintf(stderr, "# with change %d of %d: %d\n", (int)q[i].what, (int)u->id, (int)q[i].kind);
     }
     rig_turn(&m.rig);
     for (size_t i = 0; i < ARRAY_LEN(q); i++) {
@@ -575,8 +576,8 @@ static void end_some(bool all)
         struct shim *s = CONTAINER_OF(it, struct shim, link);
         if (s->over || s->never || s->reported || (!all && rnd(2)))
             continue;
-        enum attempt_outcome o = all || rnd(3) ? ATTEMPT_EXITED
-                                               : (enum attempt_outcome)rnd(ATTEMPT_OUTCOME_COUNT);
+        enum attempt_outcome o =
+            all || rnd(3) ? ATTEMPT_EXITED : (enum attempt_outcome)rnd(ATTEMPT_OUTCOME_COUNT);
         if (o == ATTEMPT_CANCELLED && !s->killed)
             o = ATTEMPT_EXITED;
         rig_end(s, o, o == ATTEMPT_EXITED && !all ? (int)rnd(2) : o == ATTEMPT_EXITED ? 0 : -1);
@@ -700,6 +701,7 @@ RUN(3, true)
 RUN(4, true)
 RUN(5, false)
 RUN(6, true)
+RUN(212, false)
 
 /* For long runs by hand: HEAD_MODEL_SEED=N build/dev/tests/test_head_model model_seed_given */
 TEST(model_seed_given)
