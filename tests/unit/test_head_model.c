@@ -193,8 +193,10 @@ static void see_start(const struct shim *s)
 {
     struct unit *u = unit_of(s->key.job);
 
-    if (!u->known)
+    if (!u->known) {
         u = see_task(s->key.job);
+        CHECK(!unit_of(u->array)->rest_cancelled);
+    }
     if (u->attempts >= s->key.number)
         return;
     const struct unit *a = u->array ? unit_of(u->array) : u;
@@ -202,8 +204,6 @@ static void see_start(const struct shim *s)
     CHECK_INT(u->status, JOB_QUEUED);
     CHECK(!u->is_array && !a->held && !waits(a));
     CHECK(u->due_ns <= m.rig.wall_ns);
-    if (u->array && u->attempts == 0)
-        CHECK(!a->rest_cancelled);
     u->status = JOB_RUNNING;
     u->attempts++;
     u->due_ns = 0;
