@@ -16,6 +16,7 @@
 #include "head/head.h"
 #include "net/sock.h"
 #include "node/node.h"
+#include "sys/sys.h"
 #include "version.h"
 
 #include <signal.h>
@@ -251,6 +252,7 @@ static int run_daemon(struct conf *conf, int64_t ready_fd)
     d.log.arg = &d.log_fd;
     d.log.level =
         (enum log_level)(strchr(levels, conf_str(conf, CONF_daemon_log_level)[0]) - levels);
+    sys_wake_soon();
     int rc = run(&d, ready_fd, &err);
     tear_down(&d);
     if (rc != 0)

@@ -36,12 +36,6 @@ static bool load_live(void *arg, const struct store_job *row)
     struct loading *l = arg;
     head_job_load(l->h, row);
     add_id(&l->ids, row->id);
-    return true;
-}
-
-static bool look_at_spec(void *arg, const struct store_job *row)
-{
-    struct loading *l = arg;
     if (row->spec && (strstr(row->spec, "\"after\"") || strstr(row->spec, "\"node\"")))
         add_id(&l->specs, row->id);
     return true;
@@ -52,8 +46,7 @@ static int read_live(struct loading *l, struct err *err)
     struct head *h = l->h;
     int64_t id;
 
-    if (store_job_each_live(h->store, JOB_SUCCEEDED, false, load_live, l, err) != 0 ||
-        store_job_each_live(h->store, JOB_SUCCEEDED, true, look_at_spec, l, err) != 0)
+    if (store_job_each_live(h->store, JOB_SUCCEEDED, true, load_live, l, err) != 0)
         return -1;
     for (size_t i = 0; (id = get_id(&l->ids, i)) != 0; i++) {
         struct head_job *j = map_get(&h->jobs, (uint64_t)id);

@@ -85,10 +85,10 @@ struct head_submit {
 int head_check(struct head *h, const struct spec *s, const char *where, struct buf *warnings,
                struct err *err);
 /*
- * 1 when the key was used for the same request: s->first_id and count are set, and head_submit() then
- * adds nothing and needs no specs. 0 when it is new or there is none, -1 with ERR_UNPROCESS when it
- * was used for another request. To be asked before the request is checked against how things are
- * now: they may have changed since it was accepted.
+ * 1 when the key was used for the same request: s->first_id and count are set, and head_submit()
+ * then adds nothing and needs no specs. 0 when it is new or there is none, -1 with ERR_UNPROCESS
+ * when it was used for another request. To be asked before the request is checked against how
+ * things are now: they may have changed since it was accepted.
  */
 int head_known_key(struct head *h, struct head_submit *s, struct err *err);
 /*

@@ -106,7 +106,7 @@ static struct head_job *revive(struct head *h, int64_t id, struct err *err)
         return NULL;
     struct head_job *j = map_get(&h->jobs, (uint64_t)id);
     head_job_event(h, j, JOB_EV_RETRY);
-    j->not_before_wall_ns = FREE;
+    j->met = MET_ALL; /* and no delay: that time is long past */
     if ((!j->array && head_job_read_spec(h, j, false, err) != 0) ||
         (j->tasks && head_array_load_ahead(h, j, err) != 0))
         return NULL;

@@ -4,14 +4,15 @@
 
 #include "head/head_priv.h"
 
+#include "base/limits.h"
+
 #include <inttypes.h>
 
 #define FEW_STALE 8 /* so many ids that mean nothing any more are no reason to tidy up */
 
 bool head_deps_matter(const struct head_job *j)
 {
-    return j->status == JOB_QUEUED && !j->array && j->attempts == 0 && j->not_before_wall_ns == 0 &&
-           (!j->tasks || j->tasks->started_wall_ns == 0);
+    return j->status == JOB_QUEUED && !j->array && j->attempts == 0 && !(j->met & MET_ALL);
 }
 
 /* ---- the way back ---- */
@@ -94,12 +95,17 @@ void head_deps_forget(struct head *h, struct head_job *j)
 
 /* ---- beginning to wait ---- */
 
-/* What j waited for may be retried, and the daemon started again: that mustn't make j
- * wait again. */
-static void set_free(struct head_job *j)
+/* What j waited for may be retried, and the daemon started again: then j mustn't wait again. */
+static void note_met(struct head_job *j, int64_t bit)
 {
-    j->not_before_wall_ns = FREE;
+    j->met |= bit;
     j->fresh = false; /* no longer as it was inserted */
+}
+
+static int64_t dep_bit(size_t i)
+{
+    _Static_assert(LIMIT_JOB_DEPS < 62, "a bit for each dependency");
+    return (int64_t)MET_ALL << (i + 1);
 }
 
 static bool dep_met(enum spec_dep_when when, int status)
@@ -141,6 +147,7 @@ int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep 
                       struct err *err)
 {
     const struct spec_dep *failed = NULL;
+    int64_t met_before = j->met;
     int how = 0;
 
     head_deps_forget(h, j);
@@ -151,16 +158,20 @@ int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep 
     for (size_t i = 0; i < count; i++) {
         struct spec_dep *d = &j->deps->item[i];
         int status = JOB_QUEUED;
+        if (j->met & dep_bit(i))
+            continue;
         int found = status_of(h, deps[i].job, &status, err);
         if (found < 0)
             return -1;
-        if (found == 0)
-            continue; /* pruned: it ended long ago */
-        if (!job_status_terminal((enum job_status)status)) {
+        if (found == 0) {
+            note_met(j, dep_bit(i)); /* pruned: it ended long ago */
+        } else if (!job_status_terminal((enum job_status)status)) {
             *d = deps[i];
             j->deps->unmet++;
             depend_on(h, d->job, j->entry.id);
-        } else if (!dep_met(deps[i].when, status)) {
+        } else if (dep_met(deps[i].when, status)) {
+            note_met(j, dep_bit(i));
+        } else {
             failed = &deps[i];
             how = status;
         }
@@ -169,9 +180,10 @@ int head_job_set_deps(struct head *h, struct head_job *j, const struct spec_dep 
         cancel_dependent(h, j, failed->job, how);
         head_deps_settle(h, j->entry.id, j->status);
     } else if (j->deps->unmet == 0) {
-        set_free(j);
-        head_dirty(h, j);
+        note_met(j, MET_ALL);
     }
+    if (j->met != met_before)
+        head_dirty(h, j);
     return 0;
 }
 
@@ -190,6 +202,7 @@ static bool settle_one(struct head *h, struct head_job *j, int64_t id, int statu
         j->deps->unmet--;
         waited = true;
         failed = failed || !dep_met(d->when, status);
+        note_met(j, dep_bit(i));
     }
     if (!waited || j->status != JOB_QUEUED)
         return false;
@@ -197,7 +210,7 @@ static bool settle_one(struct head *h, struct head_job *j, int64_t id, int statu
     if (failed) {
         cancel_dependent(h, j, id, status);
     } else if (j->deps->unmet == 0) {
-        set_free(j);
+        note_met(j, MET_ALL);
         head_job_queue(h, j);
     }
     return failed;

@@ -225,7 +225,7 @@ void head_job_queue(struct head *h, struct head_job *j)
         return;
     }
     int64_t wait_ns = j->not_before_wall_ns - clock_wall_ns(h->clock);
-    if (j->not_before_wall_ns && wait_ns > 0) {
+    if (j->attempts > 0 && j->not_before_wall_ns && wait_ns > 0) {
         delay(h, j, wait_ns);
         return;
     }

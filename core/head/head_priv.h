@@ -62,7 +62,8 @@ struct head_deps {
     struct spec_dep item[]; /* met ones have job 0 */
 };
 
-#define FREE 1 /* as not_before_wall_ns, which is long past: waits for no job any more */
+/* In head_job.met; bits above it are of the dependencies, in their order. */
+#define MET_ALL 1
 
 enum head_wait { WAIT_NONE, WAIT_SCHED, WAIT_HELD, WAIT_DEPS, WAIT_TIME, WAIT_AGAIN };
 
@@ -76,7 +77,10 @@ struct head_job {
     struct head_deps *deps;
     int64_t task;
     int64_t memory, timeout_ns;
-    int64_t not_before_wall_ns; /* 0: at once; FREE: at once, and see head_deps_matter() */
+    union { /* stored as one: when it has run, a delay; before (and of an array), dependencies */
+        int64_t not_before_wall_ns; /* 0: at once */
+        int64_t met;
+    };
     int32_t threads, gpus, priority, user, node;
     int32_t attempts, retries_left;
     uint8_t status;  /* enum job_status */

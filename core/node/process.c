@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "sys/sys.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -36,6 +37,7 @@ int process_prepare(const char *name)
     reset_signals();
     setsid(); /* fails for the leader of a group, which was set apart already */
     prctl(PR_SET_NAME, name);
+    sys_wake_soon();
     if (chdir("/") != 0)
         return -1;
     if (sigaction(SIGCHLD, &sa, NULL) != 0)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /*
- * Makes the calling process a session leader and a subreaper called `name`, with every signal at
+ * Makes the calling process a session leader and a subreaper called `name` that wakes soon, with every signal at
  * its default and blocked, so that none ends it (but SIGKILL) and none is inherited as ignored by
  * jobs; SIGCHLD only ends process_poll(). -1 with errno.
  */

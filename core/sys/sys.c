@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <pwd.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Calls fn for our own group and each above it, up to the top of the hierarchy. */
@@ -215,4 +216,28 @@ uint64_t sys_process_start(pid_t pid)
     if (proc_file_read(AT_FDCWD, path, text, sizeof text) <= 0 || !proc_stat_parse(text, &st))
         return 0;
     return st.start;
+}
+
+/* As the kernel has it (struct sched_attr); not every C library knows it. */
+struct scheduling {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t slice_ns, deadline_ns, period_ns;
+};
+
+#define RESET_ON_FORK 1u
+#define SLICE_NS 100000u /* the shortest there is */
+
+bool sys_wake_soon(void)
+{
+    struct scheduling s = { .size = sizeof s };
+
+    if (syscall(SYS_sched_getattr, 0, &s, (unsigned)sizeof s, 0u) != 0 || s.policy != SCHED_OTHER)
+        return false; /* somebody chose something else for us */
+    s.size = sizeof s;
+    s.flags |= RESET_ON_FORK;
+    s.slice_ns = SLICE_NS;
+    return syscall(SYS_sched_setattr, 0, &s, 0u) == 0;
 }

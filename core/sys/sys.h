@@ -26,6 +26,14 @@ char *sys_user_home(uid_t uid);
 /* Login shell of a uid, "/bin/sh" when unknown. malloc'd. */
 char *sys_user_shell(uid_t uid);
 
+/*
+ * Asks the kernel (6.12 and later; others ignore it) to run the calling process soon after it wakes,
+ * in return for short turns: its share of the CPU stays the same. For processes that others wait for
+ * and that wait for disk and messages themselves: where jobs use all CPUs each wait would else last
+ * until somebody's turn of 3 ms is over. Not inherited. False when refused.
+ */
+bool sys_wake_soon(void);
+
 /* Start time of a process in clock ticks since boot: together with the pid it names one process
  * for ever. 0 when there is no such process. */
 uint64_t sys_process_start(pid_t pid);

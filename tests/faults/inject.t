@@ -115,7 +115,7 @@ cycle() {
     fi
     land
     case $landed in
-    0 | 1 | 2 | 137) ;;
+    0 | 1 | 2 | 4 | 137) ;; # 2: the settings, 4: SQLite takes what it cannot open for read-only
     *) fault "the daemon ended with $landed" ;;
     esac
     [ -z "$waiter" ] || { kill "$waiter" 2>/dev/null; wait "$waiter" 2>/dev/null; }

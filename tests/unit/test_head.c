@@ -388,6 +388,30 @@ TEST(a_job_that_was_retried_waits_for_nobody_any_more)
     rig_fini(&r);
 }
 
+TEST(what_was_met_stays_met)
+{
+    rig_init(&r, "8");
+    int64_t a = rig_submit(&r, "{}"), b = rig_submit(&r, "{}");
+    int64_t id = rig_submit(&r, "{'after':['1:fail','2','1']}");
+    int64_t other = rig_submit(&r, "{'after':['1:fail','2']}");
+    int64_t held = rig_submit(&r, "{'after':['1:fail'],'hold':true}");
+
+    end_with(a, ATTEMPT_EXITED, 1);
+    CHECK_INT(rig_status(&r, id), JOB_CANCELLED);
+    int64_t late = rig_submit(&r, "{'after':['1:fail','2']}");
+    CHECK_INT(rig_change(&r, HEAD_RETRY, a, -1), ERR_NONE);
+    end_with(a, ATTEMPT_EXITED, 0);
+    rig_shim(b, 0)->begun = true;
+    rig_restart(&r);
+    CHECK_INT(rig_status(&r, other), JOB_QUEUED);
+    end_with(b, ATTEMPT_EXITED, 0);
+    CHECK_INT(rig_status(&r, other), JOB_RUNNING);
+    CHECK_INT(rig_status(&r, late), JOB_RUNNING);
+    CHECK_INT(rig_change(&r, HEAD_RELEASE, held, -1), ERR_NONE);
+    CHECK_INT(rig_status(&r, held), JOB_RUNNING);
+    rig_fini(&r);
+}
+
 TEST(a_chain_of_100000_dependencies)
 {
     enum { LENGTH = 100000 };

@@ -592,18 +592,6 @@ static void begin_some(void)
             CONTAINER_OF(it, struct shim, link)->begun = true;
 }
 
-/* Which of several dependencies are met is not stored, only that all are. */
-static void look_at_deps_again(void)
-{
-    for (int64_t i = 1; i <= m.last; i++) {
-        struct unit *u = &m.units[i];
-        if (!u->known || over(u) || !waits(u))
-            continue;
-        for (int k = 0; k < MAX_DEPS; k++)
-            u->deps[k].met = u->deps[k].met && over(unit_of(u->deps[k].on));
-    }
-}
-
 static void restart(bool crash)
 {
     struct err err = ERR_INIT;
@@ -617,7 +605,6 @@ static void restart(bool crash)
     head_destroy(m.rig.head);
     CHECK_OK(rig_open(&m.rig, &err), &err);
     see(); /* what the last turn of the head before committed */
-    look_at_deps_again();
     turns();
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,41 @@ TEST(cpus_follow_the_affinity)
     CPU_SET(first, &one);
     CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
     CHECK_INT(sys_usable_cpus(), 1);
+}
+
+/* The slice is not inherited, so that jobs run as all other programs do. */
+TEST(waking_soon_is_for_the_caller_alone)
+{
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t slice_ns, deadline_ns, period_ns;
+    } s = { .size = sizeof s };
+    uint64_t usual, ours, childs[2] = { 0, 0 };
+    int p[2], status;
+
+    CHECK(syscall(SYS_sched_getattr, 0, &s, (unsigned)sizeof s, 0u) == 0);
+    usual = s.slice_ns;
+    if (!sys_wake_soon())
+        return; /* a container, or whoever started us, has forbidden it */
+    CHECK(syscall(SYS_sched_getattr, 0, &s, (unsigned)sizeof s, 0u) == 0);
+    ours = s.slice_ns;
+    CHECK(ours <= usual); /* kernels before 6.12 say 0 */
+    CHECK(pipe(p) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        s.size = sizeof s;
+        syscall(SYS_sched_getattr, 0, &s, (unsigned)sizeof s, 0u);
+        childs[0] = s.slice_ns;
+        childs[1] = (uint64_t)s.nice;
+        _exit(write(p[1], childs, sizeof childs) != sizeof childs);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK(read(p[0], childs, sizeof childs) == sizeof childs);
+    CHECK(childs[0] == usual);
+    CHECK(usual == 0 || ours < usual);
 }
 
 TEST(memory)
