@@ -86,9 +86,10 @@ check 'release it' hive release "$id"
 exits 'it runs' 0 hive wait "$id"
 exits 'hold what has ended' 1 hive hold "$id"
 exits 'release what is not held' 1 hive release "$id"
-array=$(hive submit -q --array 1-6%1 'sleep 0.1')
+array=$(hive submit -q --array 1-6%1 'until [ -e held ]; do sleep 0.02; done')
 running "${array}_1"
 check 'hold a running array' hive hold "$array"
+: >held
 hive wait --timeout 2s "${array}_1"
 is 'no further task starts' "$(job "$array" array | jq -c '[.running,.queued>0]')" '[0,true]'
 check 'release the array' hive release "$array"

@@ -235,6 +235,8 @@ static void act(struct test *t, struct actor *a, bool more)
 /* Until then, or (`drain`) until nobody has anything to do. False: time over. */
 static bool serve(struct test *t, int64_t until_us, bool more)
 {
+    size_t job;
+
     for (;;) {
         struct pollfd p[CLIENTS];
         bool room = more && t->work.lines - work_lines(&t->work) < BACKLOG, busy = false;
@@ -243,7 +245,7 @@ static bool serve(struct test *t, int64_t until_us, bool more)
             busy |= t->actors[i].busy;
             p[i] = (struct pollfd){ .fd = t->actors[i].client.fd, .events = POLLIN };
         }
-        if (!more && !busy)
+        if (!more && !busy && !find_cancel(t, &job))
             return true;
         int64_t left = until_us - now_us();
         if (left <= 0)
