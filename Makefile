@@ -38,8 +38,9 @@ UNIT_HELP := $(sort $(filter-out $(UNIT),$(wildcard tests/unit/*.c)))
 FUZZ := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SMOKE := $(sort $(wildcard tests/smoke/*.c))
 FAULTS := $(sort $(wildcard tests/faults/*.c))
+LAB := $(sort $(wildcard tests/lab/*.c))
 HEADERS := $(sort $(wildcard core/*/*.h core/*/*.def cmd/*.h cmd/*.def tests/*/*.h vendor/*/*.h))
-OURS := $(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) tests/fuzz/replay_main.c \
+OURS := $(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) $(LAB) tests/fuzz/replay_main.c \
 	tests/bench/measure.c $(wildcard vendor/*/*.c)
 
 # In the order of linking: a library before those it uses.
@@ -259,11 +260,11 @@ run: all
 
 # What needs root or a package says so and is listed as skipped; with CI=true it fails instead.
 # The long ones first, so that none of them is left over at the end.
-TEST_PROGRAMS := $(sort $(wildcard tests/faults/*.t)) tests/smoke/smoke.t $(wildcard tests/bench/smoke.t) \
-	$(sort $(wildcard tests/cli/*.t)) tests/unit/harness.t $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) tests/fuzz/replay.t
+TEST_PROGRAMS := $(sort $(wildcard tests/faults/*.t)) $(sort $(wildcard tests/lab/*.t)) tests/smoke/smoke.t \
+	$(wildcard tests/bench/smoke.t) $(sort $(wildcard tests/cli/*.t)) tests/unit/harness.t $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) tests/fuzz/replay.t
 .PHONY: test-build
 test-build: all dev $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) $(FUZZ_NAMES:%=build/$(DEV)/fuzz/%) \
-    $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%) faults-build build/bench/measure
+    $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%) faults-build lab-build build/bench/measure
 test:
 	@scripts/setup-deps --dev $(if $(CI),--yes) || echo 'make test: going on with what is there' >&2
 	+$Q$(MAKE) -j$(or $(HIVE_JOBS),$(shell nproc)) test-build
@@ -295,6 +296,18 @@ build/faults/wallclock.so: tests/faults/wallclock.c
 	$(call say,LINK,$@)
 	$Q$(call fault_cc,$(CC)) -fPIC -shared -o $@ $<
 
+# Hosts as namespaces, cables between them, a name service: for tests/lab/lib.sh.
+.PHONY: lab-build
+lab-build: build/lab/host build/lab/link build/lab/nss/libnss_lab.so.2
+build/lab/host build/lab/link: build/lab/%: tests/lab/%.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(CC) $(call warn,$(CC)) $(CFLAGS_ALL) -D_GNU_SOURCE -O2 -g $(CFLAGS) -o $@ $< $(LDFLAGS)
+build/lab/nss/libnss_lab.so.2: tests/lab/nss.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(CC) $(call warn,$(CC)) $(CFLAGS_ALL) -D_GNU_SOURCE -O2 -g $(CFLAGS) -fPIC -shared -o $@ $< $(LDFLAGS)
+
 # --- checks --------------------------------------------------------------------------------------------------------
 
 # Of the libraries only the headers are wanted: those of the flavour that the tests need anyway.
@@ -317,8 +330,8 @@ check-shell:
 GLUE := $(wildcard vendor/*/*.c)
 GLUE_FLAGS := -D_GNU_SOURCE -DLIBSSH2_MBEDTLS -Ivendor/libssh2 $(LIBS:%=-isystem build/vendor/san$(tag)/%/include) \
 	-isystem build/vendor/src/libssh2/src
-LINT := $(patsubst %.c,%.o,$(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) tests/fuzz/replay_main.c \
-	tests/bench/measure.c)
+LINT := $(patsubst %.c,%.o,$(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) $(LAB) \
+	tests/fuzz/replay_main.c tests/bench/measure.c)
 lint: $(LINT:%=build/lint-gcc/obj/%) $(LINT:%=build/lint-clang/obj/%)
 	$Qfor f in $(GLUE); do \
 	    case $$f in */libssh2/*) i='-include hive_bearssl.h' ;; *) i= ;; esac; \

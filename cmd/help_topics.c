@@ -68,7 +68,7 @@ static const char scripts[] =
     "    HIVE_TASK_ID    number of the array task  HIVE_THREADS   threads reserved\n"
     "    HIVE_ATTEMPT    1, 2 after a retry, ...   HIVE_GPUS      GPUs reserved\n"
     "    HIVE_LINE       the line of --each-line\n"
-    "    HIVE_ATTEMPT_DIR   the folder of this attempt, where hive keeps its output\n"
+    "    HIVE_ATTEMPT_PREFIX   the files of this attempt are this and .out, .err, ...\n"
     "\n"
     "Its exit code decides: 0 is success, anything else is failure.\n";
 

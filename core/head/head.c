@@ -142,22 +142,54 @@ static void add_node(struct head *h)
     sched_node_add(h->sched, h->node_name, &have);
 }
 
+/* Names this start of the machine; 0 when it can't be told. */
+static int64_t boot_number(void)
+{
+    char id[64] = "";
+
+    sys_boot_id(id, sizeof(id));
+    return id[0] ? (int64_t)(map_hash(id, strlen(id)) >> 1 | 1) : 0;
+}
+
+/*
+ * A number for this start of the daemon, larger than all before; and from which number on the
+ * machine has been running. As that is written down, what ran before a restart of the machine is
+ * known also to a daemon that follows one that died while it looked.
+ */
+static int raise_fence(struct head *h, struct err *err)
+{
+    struct store *s = h->store;
+    int64_t fence = 0, boot = 0, boot_fence = 0, now = boot_number();
+
+    if (store_begin(s, err) != 0 || store_meta_get_int(s, "fence", 0, &fence, err) != 0 ||
+        store_meta_get_int(s, "boot", 0, &boot, err) != 0 ||
+        store_meta_get_int(s, "boot_fence", 0, &boot_fence, err) != 0)
+        return -1;
+    fence++;
+    if (now != 0 && now != boot) {
+        if (boot != 0)
+            boot_fence = fence;
+        if (store_meta_set_int(s, "boot", now, err) != 0 ||
+            store_meta_set_int(s, "boot_fence", boot_fence, err) != 0)
+            return -1;
+    }
+    h->fence = (uint64_t)fence;
+    h->boot_fence = (uint64_t)boot_fence;
+    return store_meta_set_int(s, "fence", fence, err) != 0 || store_commit(s, err) != 0 ? -1 : 0;
+}
+
 static int open_all(struct head *h, const struct head_config *cfg, int *spawner_fd, struct err *err)
 {
-    int64_t fence = 0;
     struct sched_params params = {
         .backfill_window_ns = conf_int(h->conf, CONF_jobs_backfill_window),
         .half_life_ns = conf_int(h->conf, CONF_jobs_fair_share_half_life),
+        .ahead_ns = conf_int(h->conf, CONF_jobs_ahead),
     };
     h->store = store_open(cfg->state_dir, h->log, err);
     if (!h->store)
         return -1;
-    if (store_begin(h->store, err) != 0 ||
-        store_meta_get_int(h->store, "fence", 0, &fence, err) != 0 ||
-        store_meta_set_int(h->store, "fence", fence + 1, err) != 0 ||
-        store_commit(h->store, err) != 0)
+    if (raise_fence(h, err) != 0)
         return -1;
-    h->fence = (uint64_t)fence + 1;
     h->sched = sched_create(&params);
     add_node(h);
     h->home = sys_user_home(getuid());
@@ -203,12 +235,14 @@ struct head *head_create(struct ev_loop *loop, const struct log *log, const stru
     list_init(&h->runs);
     list_init(&h->starting);
     list_init(&h->over);
+    list_init(&h->lines);
     list_init(&h->parked);
     list_init(&h->delayed);
     list_init(&h->ops);
     list_init(&h->ends);
     h->timer.fn = head_on_timer;
     h->prune_timer.fn = head_on_prune;
+    h->line_timer.fn = head_on_line_timer;
     h->hook.fn = on_turn_end;
     ev_hook_add(loop, &h->hook);
     if (open_all(h, cfg, &spawner_fd, err) != 0) {
@@ -262,12 +296,15 @@ void head_destroy(struct head *h)
     if (!h)
         return;
     h->closing = true;
+    if (!h->broken)
+        head_line_take_back(h);
     head_turn_end(h);
     err_set(&err, ERR_UNAVAILABLE, "the daemon is stopping");
     head_finish_ops(h, &err);
     ev_hook_remove(&h->hook);
     ev_timer_clear(&h->timer);
     ev_timer_clear(&h->prune_timer);
+    ev_timer_clear(&h->line_timer);
     node_destroy(h->node);
     free_runs(&h->runs);
     free_runs(&h->starting);

@@ -114,7 +114,7 @@ void head_job_row(struct head *h, const struct head_job *j, struct store_job *ro
     bool final = job_status_terminal((enum job_status)j->status);
     if (j->run) {
         row->node = sched_node_name(h->sched, j->run->alloc.node);
-        row->started_ns = j->run->started_wall_ns;
+        row->started_ns = head_run_started_ns(j->run);
         if (j->run->ended && final)
             row_of_end(j->run, row);
         else if (j->run->killed)

@@ -10,6 +10,7 @@
  *   head_submit.c  checks and submits
  *   head_change.c  cancel, hold, release, retry
  *   head_run.c     attempts: starting, ends, adoption
+ *   head_line.c    attempts that are decided ahead
  *   head_view.c    what clients see
  */
 #ifndef HIVE_HEAD_HEAD_PRIV_H
@@ -40,7 +41,11 @@ struct head_run {
     bool killed;   /* a user cancelled it */
     bool kill_now; /* to be told to the node after the commit */
     int64_t grace_ns;
+    bool taken_back; /* was lined up, and is as if it had never been ordered */
     struct attempt_end end;
+    /* The line (head_line.c): who gets the place when this one ends. */
+    struct head_run *before, *behind;
+    struct list line; /* in head.lines while it is the first of one, or might be */
 };
 
 /*
@@ -110,11 +115,15 @@ struct head {
     char *state_dir, *address, *node_name, *home;
     char **base_env;
     uint64_t fence;
-    struct map jobs;        /* id -> head_job, live ones */
-    struct map dependents;  /* id -> head_dependents */
-    struct list runs;       /* head_run.link: live attempts */
-    struct list starting;   /* head_run.link: ordered in this turn, not committed */
-    struct list over;       /* head_run.link: attempts that ended in this turn */
+    /* Attempts with a lower fence were ordered before the machine's last start. */
+    uint64_t boot_fence;
+    struct map jobs;       /* id -> head_job, live ones */
+    struct map dependents; /* id -> head_dependents */
+    struct list runs;      /* head_run.link: live attempts */
+    struct list starting;  /* head_run.link: ordered in this turn, not committed */
+    struct list over;      /* head_run.link: attempts that ended in this turn */
+    struct list lines;     /* head_run.line */
+    struct ev_timer line_timer;
     struct list parked;     /* head_job.wait: held, or waiting for other jobs */
     struct list delayed;    /* head_job.wait: retries, the soonest first */
     struct head_job *dirty; /* by next_dirty */
@@ -136,8 +145,10 @@ struct head {
 
 struct head_end {
     struct list link;
+    int64_t came_ns; /* monotonic */
     bool applied;
     bool never_started;
+    bool taken_back; /* never_started, and the number may be used again */
     struct attempt_end end;
 };
 
@@ -197,12 +208,35 @@ void head_array_cancel_waiting(struct head *h, struct head_job *j, const char *r
 int head_array_skip(struct head *h, struct head_job *j, int64_t task, struct err *err);
 int head_array_restore(struct head *h, struct head_job *j, struct err *err);
 
+/* head_line.c: attempts that are decided ahead */
+/* A place was given to r: from now on others may stand behind it. */
+void head_line_begin(struct head *h, struct head_run *r);
+/* Lines up who comes next, in this turn's transaction. */
+int head_line_fill(struct head *h, struct err *err);
+/* r ended, or never was: gives its resources back, or to who stands behind it. `undo` as for
+ * sched_release(). */
+void head_line_release(struct head *h, struct head_run *r, bool undo);
+/* It leaves its line, without a word to the scheduler. */
+void head_line_leave(struct head_run *r);
+/* What is still waiting in lines goes back into the queue, with the next turn. */
+void head_line_take_back(struct head *h);
+/* True while the ends that came need not be committed yet: nobody's place is empty. */
+bool head_line_can_wait(struct head *h);
+void head_on_line_timer(struct ev_timer *t);
+
 /* head_run.c: attempts */
+/* The scheduler filled r->alloc. Its job (or the array's next task) becomes running, in this turn's
+ * transaction. On failure r is gone and the allocation undone. */
+int head_run_stage(struct head *h, struct head_run *r, struct err *err);
+struct head_run *head_run_spare(struct head *h); /* one to be filled; stays the head's */
+/* The node gave back an attempt that it had not begun. */
+void head_run_not_started(struct head *h, const struct attempt_key *key);
 int head_dispatch(struct head *h, struct err *err);
 void head_act(struct head *h); /* after the commit: orders and kills */
 void head_apply_end(struct head *h, struct head_end *e);
 void head_run_undo(struct head *h, struct head_run *r);
 void head_run_free(struct head_run *r);
+int64_t head_run_started_ns(const struct head_run *r);
 int head_write_run(struct head *h, struct head_run *r, struct err *err);
 void head_attempt_ended(const struct attempt_end *end, void *arg);
 void head_attempt_never_started(const struct attempt_key *key, void *arg);

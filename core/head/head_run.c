@@ -22,12 +22,21 @@ static struct head_run *run_alloc(void)
 {
     struct head_run *r = mem_alloc(sizeof(*r));
     list_init(&r->link);
+    list_init(&r->line);
     return r;
+}
+
+struct head_run *head_run_spare(struct head *h)
+{
+    if (!h->spare)
+        h->spare = run_alloc();
+    return h->spare;
 }
 
 void head_run_free(struct head_run *r)
 {
     list_remove(&r->link);
+    head_line_leave(r);
     if (r->job && r->job->run == r)
         r->job->run = NULL;
     free(r);
@@ -35,9 +44,7 @@ void head_run_free(struct head_run *r)
 
 /* ---- starting ---- */
 
-/* The scheduler chose r->alloc: its job (or the array's next task) becomes running, in this turn's
- * transaction. */
-static int stage_start(struct head *h, struct head_run *r, struct err *err)
+static int stage(struct head *h, struct head_run *r, struct err *err)
 {
     struct head_job *j = CONTAINER_OF(r->alloc.entry, struct head_job, entry);
     struct head_job *array = j->tasks ? j : NULL;
@@ -66,21 +73,27 @@ static int stage_start(struct head *h, struct head_run *r, struct err *err)
     return 0;
 }
 
+int head_run_stage(struct head *h, struct head_run *r, struct err *err)
+{
+    h->spare = NULL;
+    if (stage(h, r, err) == 0)
+        return 0;
+    sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), true);
+    head_run_free(r);
+    return -1;
+}
+
 int head_dispatch(struct head *h, struct err *err)
 {
-    for (;;) {
-        struct head_run *r = h->spare ? h->spare : run_alloc();
-        h->spare = NULL;
-        if (!sched_next(h->sched, ev_now_ns(h->loop), &r->alloc)) {
-            h->spare = r;
-            break;
-        }
-        if (stage_start(h, r, err) != 0) {
-            sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), true);
-            head_run_free(r);
+    struct head_run *r;
+
+    while (r = head_run_spare(h), sched_next(h->sched, ev_now_ns(h->loop), &r->alloc)) {
+        if (head_run_stage(h, r, err) != 0)
             return -1;
-        }
+        head_line_begin(h, r);
     }
+    if (head_line_fill(h, err) != 0)
+        return -1;
     int64_t due = sched_next_deadline_ns(h->sched);
     if (due != INT64_MAX)
         head_arm(h, due);
@@ -107,6 +120,7 @@ static int order(struct head *h, struct head_run *r, const struct spec *s, const
         return -1;
     struct node_run run = {
         .key = r->key,
+        .after = r->before ? r->before->key : (struct attempt_key){ 0 },
         .argv = (const char *const *)l.argv,
         .env = (const char *const *)l.env,
         .workdir = l.workdir,
@@ -170,9 +184,17 @@ void head_act(struct head *h)
             struct attempt_end end = { .key = r->key, .outcome = ATTEMPT_NOT_RUN, .code = 125 };
             end.finished_ns = clock_wall_ns(h->clock);
             str_copy(end.message, sizeof(end.message), err.msg);
+            if (r->before) /* the node must not be told to wait for it */
+                head_line_leave(r);
             head_attempt_ended(&end, h);
         }
     }
+}
+
+/* Once that is known, when the program started; before, when that was decided. */
+int64_t head_run_started_ns(const struct head_run *r)
+{
+    return r->ended && r->end.started_ns ? r->end.started_ns : r->started_wall_ns;
 }
 
 int head_write_run(struct head *h, struct head_run *r, struct err *err)
@@ -184,8 +206,10 @@ int head_write_run(struct head *h, struct head_run *r, struct err *err)
         .node = sched_node_name(h->sched, r->alloc.node),
         .outcome = -1,
         .exit_code = -1,
-        .started_ns = r->started_wall_ns,
+        .started_ns = head_run_started_ns(r),
     };
+    if (r->taken_back)
+        return store_attempt_remove(h->store, r->key.job, r->key.number, err);
     if (r->ended) {
         const struct attempt_end *e = &r->end;
         a.outcome = (int32_t)e->outcome;
@@ -206,14 +230,14 @@ int head_write_run(struct head *h, struct head_run *r, struct err *err)
 void head_run_undo(struct head *h, struct head_run *r)
 {
     if (r->ended) {
-        r->ended = false;
+        r->ended = r->taken_back = false;
         r->job->run = r;
         list_remove(&r->link);
         list_append(&h->runs, &r->link);
         sched_reserve(h->sched, &r->alloc);
         return;
     }
-    sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), true);
+    head_line_release(h, r, true);
     if (r->job->array) /* its entry got a start back that may have been a retry's */
         head_dirty(h, r->job->array);
     head_run_free(r);
@@ -294,7 +318,7 @@ static bool wants_retry(struct head *h, struct head_job *j, enum job_event ev)
 static void job_over(struct head *h, struct head_job *j, struct head_run *r)
 {
     enum job_event ev = event_of(r);
-    if (ev == JOB_EV_LOSE)
+    if (ev == JOB_EV_LOSE && !str_eq(r->end.message, NODE_REBOOTED))
         str_copy(r->end.message, sizeof(r->end.message),
                  "its starter died without leaving a result");
     else if (ev == JOB_EV_CANCEL)
@@ -318,7 +342,7 @@ void head_apply_end(struct head *h, struct head_end *e)
 
     if (!r || r->ended || r->fresh || r->key.number != e->end.key.number)
         return; /* somebody else's, or an old story */
-    sched_release(h->sched, &r->alloc, ev_now_ns(h->loop), false);
+    head_line_release(h, r, false);
     map_put(&h->use_changed, (uint64_t)r->alloc.user + 1, h);
     r->ended = true;
     r->end = e->end;
@@ -328,6 +352,11 @@ void head_apply_end(struct head *h, struct head_end *e)
     list_append(&h->over, &r->link);
     if (e->never_started && !r->killed) {
         str_copy(r->end.message, sizeof(r->end.message), "the daemon ended before it was started");
+        r->taken_back = e->taken_back;
+        if (r->taken_back) {
+            j->attempts--;
+            j->met = MET_ALL;
+        }
         head_job_event(h, j, JOB_EV_REQUEUE);
         j->run = NULL;
         head_job_queue(h, j);
@@ -340,24 +369,35 @@ void head_apply_end(struct head *h, struct head_end *e)
         head_array_settle(h, j->array);
 }
 
-static void note_end(struct head *h, const struct attempt_end *end, bool never_started)
+static struct head_end *note_end(struct head *h, const struct attempt_end *end)
 {
     struct head_end *e = mem_alloc(sizeof(*e));
+
     e->end = *end;
-    e->never_started = never_started;
+    e->came_ns = ev_now_ns(h->loop);
     list_append(&h->ends, &e->link);
     ev_again(h->loop);
+    return e;
 }
 
 void head_attempt_ended(const struct attempt_end *end, void *arg)
 {
-    note_end(arg, end, false);
+    note_end(arg, end);
 }
 
 void head_attempt_never_started(const struct attempt_key *key, void *arg)
 {
     struct attempt_end end = { .key = *key, .outcome = ATTEMPT_NOT_RUN, .code = -1 };
-    note_end(arg, &end, true);
+
+    note_end(arg, &end)->never_started = true;
+}
+
+void head_run_not_started(struct head *h, const struct attempt_key *key)
+{
+    struct attempt_end end = { .key = *key, .outcome = ATTEMPT_NOT_RUN, .code = -1 };
+    struct head_end *e = note_end(h, &end);
+
+    e->never_started = e->taken_back = true;
 }
 
 /* ---- after a restart ---- */
@@ -398,7 +438,7 @@ int head_adopt_all(struct head *h, struct err *err)
         return -1;
     LIST_FOR_EACH(it, &h->runs) {
         struct head_run *r = CONTAINER_OF(it, struct head_run, link);
-        if (node_adopt(h->node, &r->key, err) != 0)
+        if (node_adopt(h->node, &r->key, r->key.fence < h->boot_fence, err) != 0)
             return -1;
         if (r->killed)
             node_kill(h->node, &r->key, 0);

@@ -362,6 +362,8 @@ void head_turn_end(struct head *h)
 
     if (h->broken)
         return;
+    if (!h->closing && !h->txn && !h->dirty && list_empty(&h->ops) && head_line_can_wait(h))
+        return;
     if (ev_now_ns(h->loop) < h->resume_ns && !h->closing) {
         head_arm(h, h->resume_ns);
     } else {

@@ -130,8 +130,8 @@ static void put_output(struct head *h, const struct spec *s, const struct store_
     } else if (row->attempts > 0 && !row->is_array) {
         struct attempt_key k = { .job = row->id, .number = row->attempts };
         buf_printf(&b, "%s/", h->state_dir);
-        attempt_dir(&k, &b);
-        buf_append_str(&b, is_stderr ? "/stderr" : "/stdout");
+        attempt_prefix(&k, &b);
+        buf_append_str(&b, is_stderr ? ".err" : ".out");
         jsonw_str(w, key, buf_data(&b));
     } else {
         jsonw_null(w, key);
@@ -439,8 +439,8 @@ static void find_output(struct head *h, const struct state *s, int64_t id, bool 
                           &b)) {
         struct attempt_key k = { .job = id, .number = o->attempt };
         buf_printf(&b, "%s/", h->state_dir);
-        attempt_dir(&k, &b);
-        buf_append_str(&b, is_stderr ? "/stderr" : "/stdout");
+        attempt_prefix(&k, &b);
+        buf_append_str(&b, is_stderr ? ".err" : ".out");
     }
     o->path = buf_take(&b, NULL);
     spec_fini(&spec);

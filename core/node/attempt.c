@@ -24,55 +24,37 @@ bool attempt_key_valid(const struct attempt_key *key)
            key->number <= ATTEMPT_NUMBER_MAX;
 }
 
-void attempt_dir(const struct attempt_key *key, struct buf *b)
+void attempt_prefix(const struct attempt_key *key, struct buf *b)
 {
     buf_printf(b, "attempts/%" PRId64 "/%" PRId64 ".%" PRId32, key->job / 1024, key->job,
                key->number);
 }
 
-static char *attempt_path(const struct attempt_key *key, const char *file)
+static char *attempt_path(const struct attempt_key *key, const char *suffix)
 {
     struct buf b = BUF_INIT;
 
-    attempt_dir(key, &b);
-    buf_append_char(&b, '/');
-    buf_append_str(&b, file);
+    attempt_prefix(key, &b);
+    buf_append_str(&b, suffix);
     return buf_take(&b, NULL);
 }
 
-/* Opens a file of an attempt and reads it. 1: done; 0: there is none; -1: error. *fd stays open. */
-static int read_part(int state_dirfd, const struct attempt_key *key, const char *file,
-                     struct buf *text, int *fd, struct err *err)
+static bool make_folder(int state_dirfd, const char *path)
 {
-    char *path = attempt_path(key, file);
-    int result = 1;
-
-    *fd = openat(state_dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (*fd < 0) {
-        result =
-            errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, errno, "cannot open %s", path);
-    } else if (fs_read_fd(*fd, path, ATTEMPT_RECORD_MAX, text, err) != 0) {
-        close(*fd);
-        *fd = -1;
-        result = -1;
-    }
-    free(path);
-    return result;
+    return mkdirat(state_dirfd, path, 0700) == 0 || errno == EEXIST;
 }
 
-/* The exit record: true when there is one and it can be read. */
-static bool read_exit(int state_dirfd, const struct attempt_key *key, struct attempt_end *end)
+int attempt_make_folder(int state_dirfd, const struct attempt_key *key)
 {
-    struct buf text = BUF_INIT;
-    int fd;
-    bool ok = read_part(state_dirfd, key, "exit", &text, &fd, NULL) == 1;
+    char *folder = attempt_path(key, "");
+    int sys = 0;
 
-    if (ok) {
-        close(fd);
-        ok = attempt_end_decode(buf_data(&text), buf_len(&text), key, end, NULL) == 0;
-    }
-    buf_fini(&text);
-    return ok;
+    *strrchr(folder, '/') = '\0';
+    if (!make_folder(state_dirfd, "attempts") || !make_folder(state_dirfd, folder))
+        sys = errno;
+    free(folder);
+    errno = sys;
+    return sys == 0 ? 0 : -1;
 }
 
 static pid_t claim_pid(const char *text)
@@ -89,67 +71,80 @@ static pid_t claim_pid(const char *text)
     return (pid_t)pid;
 }
 
-/* What the claim says: there is none; sealed; its shim lives; its shim is gone. A shim holds its
- * lock through all links of the file, so a shared lock is refused as long as it lives. */
-enum claim { CLAIM_NONE, CLAIM_SEALED, CLAIM_LOCKED, CLAIM_FREE };
+enum lock { LOCK_ERROR, LOCK_HELD, LOCK_FREE };
 
-static int read_claim(int state_dirfd, const struct attempt_key *key, enum claim *claim, pid_t *pid,
-                      struct err *err)
+/* A shim holds its lock through all links of the file, so a shared lock is refused as long as it
+ * lives. */
+static enum lock test_lock(int fd)
 {
-    struct buf text = BUF_INIT;
-    int fd, got = read_part(state_dirfd, key, "claim", &text, &fd, err), result = 0;
-
-    *claim = CLAIM_NONE;
-    *pid = 0;
-    if (got == 1) {
-        *pid = claim_pid(buf_data(&text));
-        if (str_eq(buf_data(&text), sealed_text))
-            *claim = CLAIM_SEALED;
-        else if (flock(fd, LOCK_SH | LOCK_NB) == 0)
-            *claim = CLAIM_FREE;
-        else if (errno == EWOULDBLOCK)
-            *claim = CLAIM_LOCKED;
-        else
-            result = err_sys(err, errno, "cannot lock the claim of job %" PRId64, key->job);
-        close(fd);
-    }
-    buf_fini(&text);
-    return got < 0 ? -1 : result;
+    if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+        return LOCK_FREE;
+    return errno == EWOULDBLOCK ? LOCK_HELD : LOCK_ERROR;
 }
 
-static int make_dirs(int state_dirfd, const struct attempt_key *key)
+/* Of something that is no file there is nothing to read. What is longer than it should be is read
+ * as far as it may. 0 or -1 with errno. */
+static int read_text(int fd, struct buf *text)
 {
-    struct buf b = BUF_INIT;
-    char *slash;
-    int rc;
+    struct stat st;
 
-    attempt_dir(key, &b);
-    rc = mkdirat(state_dirfd, buf_data(&b), 0700);
-    if (rc != 0 && errno == ENOENT) {
-        char *parent = mem_strdup(buf_data(&b));
-        slash = strrchr(parent, '/');
-        *slash = '\0';
-        if (mkdirat(state_dirfd, "attempts", 0700) == 0 || errno == EEXIST)
-            rc = mkdirat(state_dirfd, parent, 0700);
-        if (rc == 0 || errno == EEXIST)
-            rc = mkdirat(state_dirfd, buf_data(&b), 0700);
-        free(parent);
+    if (fstat(fd, &st) != 0)
+        return -1;
+    while (S_ISREG(st.st_mode) && buf_len(text) < ATTEMPT_CLAIM_MAX) {
+        size_t room = ATTEMPT_CLAIM_MAX - buf_len(text);
+        if (room > 16 * 1024)
+            room = 16 * 1024;
+        ssize_t n = read(fd, buf_reserve(text, room), room);
+        if (n == 0)
+            break;
+        if (n > 0)
+            buf_added(text, (size_t)n);
+        else if (errno != EINTR)
+            return -1;
     }
-    buf_fini(&b);
-    return rc == 0 || errno == EEXIST ? 0 : -1;
+    return 0;
+}
+
+/* What a claim says. */
+struct claim {
+    bool there;
+    enum lock lock;
+    struct buf text;
+};
+
+static int read_claim(int state_dirfd, const struct attempt_key *key, struct claim *c,
+                      struct err *err)
+{
+    char *path = attempt_path(key, ".claim");
+    int fd = openat(state_dirfd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), rc = 0;
+
+    buf_clear(&c->text);
+    c->there = fd >= 0;
+    if (fd < 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            rc = err_sys(err, errno, "cannot open %s", path);
+    } else {
+        /* Read after the lock was tried: a shim that was seen dead has written all it will. */
+        c->lock = test_lock(fd);
+        if (c->lock == LOCK_ERROR)
+            rc = err_sys(err, errno, "cannot lock the claim of job %" PRId64, key->job);
+        else if (read_text(fd, &c->text) != 0)
+            rc = err_sys(err, errno, "cannot read %s", path);
+        close(fd);
+    }
+    free(path);
+    return rc;
 }
 
 /* Claims it for nobody. 1: done; 0: somebody was faster; -1: error. */
 static int seal_attempt(int state_dirfd, const struct attempt_key *key, struct err *err)
 {
-    char *claim = attempt_path(key, "claim"), *tmp = attempt_path(key, "claim.tmp");
-    int fd, result = -1;
+    char *claim = attempt_path(key, ".claim"), *tmp = attempt_path(key, ".claim.tmp");
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, result = -1;
+    int fd = openat(state_dirfd, tmp, flags, 0600);
 
-    if (make_dirs(state_dirfd, key) != 0) {
-        err_sys(err, errno, "cannot make the folder of job %" PRId64, key->job);
-        goto out;
-    }
-    fd = openat(state_dirfd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 && errno == ENOENT && attempt_make_folder(state_dirfd, key) == 0)
+        fd = openat(state_dirfd, tmp, flags, 0600);
     if (fd < 0 || fs_write_all(fd, sealed_text, sizeof sealed_text - 1) != 0) {
         err_sys(err, errno, "cannot write %s", tmp);
     } else if (linkat(state_dirfd, tmp, state_dirfd, claim, 0) == 0) {
@@ -162,54 +157,58 @@ static int seal_attempt(int state_dirfd, const struct attempt_key *key, struct e
     if (fd >= 0)
         close(fd);
     unlinkat(state_dirfd, tmp, 0);
-out:
     free(claim);
     free(tmp);
     return result;
 }
 
-int attempt_inspect(int state_dirfd, const struct attempt_key *key, bool seal,
-                    enum attempt_state *state, struct attempt_end *end, pid_t *shim_pid,
-                    struct err *err)
+static enum attempt_state conclude(const struct attempt_key *key, const struct claim *c,
+                                   struct attempt_end *end, pid_t *shim_pid)
 {
-    enum claim claim;
-    pid_t pid;
+    if (str_eq(buf_data(&c->text), sealed_text))
+        return ATTEMPT_NEVER_STARTED;
+    if (attempt_end_find(buf_data(&c->text), buf_len(&c->text), key, end))
+        return ATTEMPT_ENDED;
+    if (c->lock == LOCK_FREE)
+        return ATTEMPT_DEAD;
+    if (shim_pid)
+        *shim_pid = claim_pid(buf_data(&c->text));
+    return ATTEMPT_ALIVE;
+}
+
+int attempt_inspect(int state_dirfd, const struct attempt_key *key,
+                    enum attempt_unclaimed unclaimed, enum attempt_state *state,
+                    struct attempt_end *end, pid_t *shim_pid, struct err *err)
+{
+    struct claim c = { .text = BUF_INIT };
+    int rc = read_claim(state_dirfd, key, &c, err);
 
     if (shim_pid)
         *shim_pid = 0;
-    if (read_claim(state_dirfd, key, &claim, &pid, err) != 0)
-        return -1;
-    if (claim == CLAIM_NONE && seal) {
+    if (rc == 0 && !c.there && unclaimed == ATTEMPT_SEAL) {
         int sealed = seal_attempt(state_dirfd, key, err);
-        if (sealed < 0 || (sealed == 0 && read_claim(state_dirfd, key, &claim, &pid, err) != 0))
-            return -1;
+        if (sealed < 0 || (sealed == 0 && read_claim(state_dirfd, key, &c, err) != 0))
+            rc = -1;
     }
-    if (claim == CLAIM_NONE || claim == CLAIM_SEALED) {
-        *state = ATTEMPT_NEVER_STARTED;
-        return 0;
-    }
-    /* The record is looked for after the lock: a shim that was seen dead has written all it
-     * will. */
-    if (read_exit(state_dirfd, key, end)) {
-        *state = ATTEMPT_ENDED;
-    } else if (claim == CLAIM_LOCKED) {
-        *state = ATTEMPT_ALIVE;
-        if (shim_pid)
-            *shim_pid = pid;
-    } else {
-        *state = ATTEMPT_DEAD;
-    }
-    return 0;
+    if (rc == 0 && c.there)
+        *state = conclude(key, &c, end, shim_pid);
+    else if (rc == 0)
+        *state = unclaimed == ATTEMPT_GONE ? ATTEMPT_DEAD : ATTEMPT_NEVER_STARTED;
+    buf_fini(&c.text);
+    return rc;
 }
 
 int attempt_remove(int state_dirfd, const struct attempt_key *key, struct err *err)
 {
-    struct buf b = BUF_INIT;
-    int rc;
+    static const char *const suffixes[] = { ".out", ".err", ".script", ".claim.tmp", ".claim" };
+    int rc = 0;
 
-    attempt_dir(key, &b);
-    rc = fs_remove_tree(state_dirfd, buf_data(&b), err);
-    buf_fini(&b);
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        char *path = attempt_path(key, suffixes[i]);
+        if (unlinkat(state_dirfd, path, 0) != 0 && errno != ENOENT && errno != ENOTDIR)
+            rc = err_sys(err, errno, "cannot remove %s", path);
+        free(path);
+    }
     return rc;
 }
 

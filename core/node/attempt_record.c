@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The exit record as text. */
+/* The exit record as text, and finding it among others. */
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -192,4 +192,29 @@ int attempt_end_decode(const char *data, size_t len, const struct attempt_key *e
         return err_set(err, ERR_CORRUPT, "exit record: of another attempt");
     *end = e;
     return 0;
+}
+
+bool attempt_end_find(const char *data, size_t len, const struct attempt_key *key,
+                      struct attempt_end *end)
+{
+    static const char first[] = VERSION_LINE "\n", last[] = "end\n";
+    const struct attempt_key any_fence = { key->job, key->number, 0 };
+    const char *stop = data + len, *begin = NULL, *next;
+    bool found = false;
+
+    for (const char *line = data; line < stop; line = next) {
+        const char *nl = memchr(line, '\n', (size_t)(stop - line));
+        if (!nl)
+            break;
+        next = nl + 1;
+        size_t n = (size_t)(next - line);
+        /* Also within one that has not ended: that was cut. */
+        if (n == sizeof first - 1 && memcmp(line, first, n) == 0)
+            begin = line;
+        if (!begin || n != sizeof last - 1 || memcmp(line, last, n) != 0)
+            continue;
+        found |= attempt_end_decode(begin, (size_t)(next - begin), &any_fence, end, NULL) == 0;
+        begin = NULL;
+    }
+    return found;
 }

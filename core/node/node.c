@@ -81,10 +81,25 @@ static void leave_queue(struct node *n, struct run *r)
     r->state = RUN_DONE;
 }
 
+void run_leave_line(struct node *n, struct run *r)
+{
+    struct run *behind = r->behind;
+
+    if (r->before)
+        r->before->behind = behind;
+    if (behind) {
+        behind->before = r->before;
+        if (!r->before)
+            run_wait(behind, n);
+    }
+    r->before = r->behind = NULL;
+}
+
 /* `end` NULL: never started. */
 static void finish_later(struct node *n, struct run *r, const struct attempt_end *end)
 {
     leave_queue(n, r);
+    run_leave_line(n, r);
     if (end) {
         r->end = mem_dup(end, sizeof *end);
         r->end->key = r->key;
@@ -97,6 +112,7 @@ static void finish_later(struct node *n, struct run *r, const struct attempt_end
 void run_finish(struct node *n, struct run *r, const struct attempt_end *end)
 {
     leave_queue(n, r);
+    run_leave_line(n, r);
     map_remove(&n->runs, run_id(&r->key));
     run_destroy(r);
     n->hooks.ended(end, n->hooks.arg);
@@ -107,6 +123,10 @@ static void report_due(struct ev_timer *t)
     struct node *n = CONTAINER_OF(t, struct node, report);
     struct list now;
 
+    if (n->waiting_count > 0) { /* who stood behind one of them */
+        conns_assign(n);
+        shims_tend(n);
+    }
     /* What the hooks bring about is for the next turn. */
     list_init(&now);
     while (!list_empty(&n->done)) {
@@ -146,7 +166,7 @@ static void finish_without_record(struct node *n, struct run *r, enum attempt_ou
 /* Nobody has claimed it. */
 static void settle_unclaimed(struct node *n, struct run *r)
 {
-    if (r->seal)
+    if (r->unclaimed != ATTEMPT_LEAVE)
         finish_later(n, r, NULL);
     else if (r->refused)
         finish_without_record(n, r, ATTEMPT_NOT_RUN, 125, "this attempt was given up before");
@@ -162,13 +182,13 @@ static void settle_unclaimed(struct node *n, struct run *r)
     }
 }
 
-/* "HIVE_ATTEMPT_DIR=/…": in the environment of all that an attempt starts, and of nothing else. */
+/* "HIVE_ATTEMPT_PREFIX=/…": in the environment of all that an attempt starts, and of nothing else. */
 static char *make_mark(const struct node *n, const struct attempt_key *key)
 {
     struct buf b = BUF_INIT;
 
-    buf_printf(&b, "HIVE_ATTEMPT_DIR=%s/", n->state_dir);
-    attempt_dir(key, &b);
+    buf_printf(&b, "HIVE_ATTEMPT_PREFIX=%s/", n->state_dir);
+    attempt_prefix(key, &b);
     return buf_take(&b, NULL);
 }
 
@@ -194,8 +214,9 @@ static void settle_dead(struct node *n, struct run *r)
     char message[128];
 
     kill_rest(n, r);
-
-    if (r->shim > 0)
+    if (r->unclaimed == ATTEMPT_GONE)
+        str_copy(message, sizeof message, NODE_REBOOTED);
+    else if (r->shim > 0)
         snprintf(message, sizeof message, "the process that watched it (%ld) was killed",
                  (long)r->shim);
     else
@@ -219,7 +240,7 @@ static int look_at(struct node *n, struct run *r, struct err *err)
         conn_bind(c, r);
         return 0;
     }
-    if (attempt_inspect(n->state_fd, &any, r->seal, &state, &end, &shim, err) != 0)
+    if (attempt_inspect(n->state_fd, &any, r->unclaimed, &state, &end, &shim, err) != 0)
         return -1;
     if (state == ATTEMPT_ENDED)
         finish_later(n, r, &end);
@@ -324,6 +345,20 @@ static int encode_run(struct node *n, const struct node_run *run, struct buf *pa
     return rc;
 }
 
+static bool stand_behind(struct node *n, struct run *r, const struct attempt_key *after)
+{
+    struct run *before = after->job ? run_find(n, after) : NULL;
+
+    if (!before || before->state == RUN_DONE)
+        return false;
+    while (before->behind)
+        before = before->behind;
+    r->state = RUN_LINED;
+    r->before = before;
+    before->behind = r;
+    return true;
+}
+
 int node_run(struct node *n, const struct node_run *run, struct err *err)
 {
     struct shim_conn *stranger;
@@ -336,6 +371,8 @@ int node_run(struct node *n, const struct node_run *run, struct err *err)
         run_destroy(r);
         return -1;
     }
+    if (stand_behind(n, r, &run->after))
+        return 0;
     run_wait(r, n);
     stranger = conns_find_stranger(n, &run->key);
     if (stranger)
@@ -356,10 +393,22 @@ void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns)
         grace_ns = 0;
     if (r->grace_ns < 0 || grace_ns < r->grace_ns)
         r->grace_ns = grace_ns;
-    if (r->state == RUN_WAITING)
+    if (r->state == RUN_WAITING || r->state == RUN_LINED)
         finish_without_record(n, r, ATTEMPT_CANCELLED, -1, "");
     else if (r->conn)
         conn_kill(r->conn, key, grace_ns);
+}
+
+bool node_take_back(struct node *n, const struct attempt_key *key)
+{
+    struct run *r = run_find(n, key);
+
+    if (!r || r->state != RUN_LINED)
+        return false;
+    run_leave_line(n, r);
+    map_remove(&n->runs, run_id(key));
+    run_destroy(r);
+    return true;
 }
 
 void node_signal(struct node *n, const struct attempt_key *key, int signo)
@@ -370,13 +419,13 @@ void node_signal(struct node *n, const struct attempt_key *key, int signo)
         conn_signal(r->conn, key, signo);
 }
 
-int node_adopt(struct node *n, const struct attempt_key *key, struct err *err)
+int node_adopt(struct node *n, const struct attempt_key *key, bool rebooted, struct err *err)
 {
     struct run *r = run_create(n, key, err);
 
     if (!r)
         return -1;
-    r->seal = true;
+    r->unclaimed = rebooted ? ATTEMPT_GONE : ATTEMPT_SEAL;
     run_loosen(n, r, 0);
     if (look_at(n, r, err) != 0) {
         map_remove(&n->runs, run_id(&r->key));

@@ -58,16 +58,20 @@ void node_destroy(struct node *n);
 
 struct node_run {
     struct attempt_key key;
+    /* Starts only when this attempt has ended, at once then; job 0, or one that isn't known here
+     * (any more): doesn't wait. Stands behind those who wait for it already; where one of these is
+     * taken back or cancelled, the others move up. */
+    struct attempt_key after;
     const char *const *argv; /* NULL-terminated; argv[0] is searched in PATH of `env` */
-    /* NULL-terminated "K=V": the whole environment, but for HIVE_ATTEMPT_DIR, which is added: the
-     * folder of the attempt, by which what it started is known. */
+    /* NULL-terminated "K=V": the whole environment, but for HIVE_ATTEMPT_PREFIX, which is added:
+     * what the paths of the attempt's files begin with, and by which what it started is known. */
     const char *const *env;
     const char *workdir; /* absolute */
     /* Absolute, or NULL for the attempt's own file; missing parent folders are NOT made. Both the
      * same path: one file for both. */
     const char *stdout_path, *stderr_path;
     bool append; /* outputs given by path are appended to, not truncated (a retry) */
-    /* Text for the attempt's file "script" (0700), or NULL; an argv element "{script}" is replaced
+    /* Text for the attempt's file ".script" (0700), or NULL; an argv element "{script}" is replaced
      * by its absolute path. */
     const char *script;
     int64_t timeout_ns;   /* 0: none; counted from the start, monotonic */
@@ -90,6 +94,13 @@ int node_run(struct node *n, const struct node_run *run, struct err *err);
  */
 void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns);
 
+/*
+ * Takes back an attempt that still waits for another (`after`): true. It is forgotten, no hook
+ * follows; no shim has heard of it, so that its number may be used again. False for all others, which
+ * are left alone.
+ */
+bool node_take_back(struct node *n, const struct attempt_key *key);
+
 /* Sends a signal to all processes of the job; used for suspend, and signals forwarded by a client.
  * Dropped when the attempt has not begun. */
 void node_signal(struct node *n, const struct attempt_key *key, int signo);
@@ -99,8 +110,13 @@ void node_signal(struct node *n, const struct attempt_key *key, int signo);
  * files and reported through `ended` or `never_started`, or it is alive and `ended` comes when it
  * ends. ERR_CONFLICT when the key is known already, ERR_INVALID when it is out of range; system
  * errors otherwise.
+ *
+ * `rebooted`: the machine was started anew since the attempt was ordered. Its files are not synced:
+ * where none is left it may have run all the same, so that it is ATTEMPT_LOST with the message
+ * NODE_REBOOTED, as one is that was running. Only what was given up before it started never did.
  */
-int node_adopt(struct node *n, const struct attempt_key *key, struct err *err);
+int node_adopt(struct node *n, const struct attempt_key *key, bool rebooted, struct err *err);
+#define NODE_REBOOTED "the machine was restarted while it ran"
 
 /* What is enforced here, for people: "" or "memory limits are not enforced: …". */
 const char *node_memory_note(const struct node *n);

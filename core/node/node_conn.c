@@ -244,6 +244,7 @@ static void on_ended(struct shim_conn *c, const struct shim_msg *m)
     if (r->conn == c) {
         release(c);
         become_idle(c);
+        run_leave_line(n, r);
         conns_assign(n);
         shims_tend(n);
     }

@@ -17,6 +17,7 @@
 struct shim_conn;
 
 enum run_state {
+    RUN_LINED,   /* waits for the end of another one, `before` */
     RUN_WAITING, /* for a shim */
     RUN_RUNNING, /* under conn */
     RUN_LOOSE, /* no connection: its files are looked at now and then, until they say what became */
@@ -25,10 +26,11 @@ enum run_state {
 
 /* One attempt, from node_run() or node_adopt() until it is reported. */
 struct run {
-    struct list link; /* in node.waiting, .loose or .done; alone while RUNNING */
+    struct list link; /* in node.waiting, .loose or .done; alone while LINED or RUNNING */
     struct attempt_key key;
     enum run_state state;
-    struct buf packet; /* RUN; empty when adopted */
+    struct run *before, *behind; /* the line it stands in; before is NULL unless LINED */
+    struct buf packet;           /* RUN; empty when adopted */
     struct shim_conn *conn;
     struct attempt_end *end; /* DONE; NULL: never started */
     int64_t grace_ns;        /* of the kill that was asked for, -1: none */
@@ -37,7 +39,9 @@ struct run {
     bool shim_died; /* LOOSE: the spawner says so, and that nothing is left of its job */
     bool disowned;  /* LOOSE: the shim lives and does something else */
     bool refused;   /* the shim found it claimed by somebody else */
-    bool seal;      /* adopted: must not start any more if it didn't */
+    /* What no claim of it means. SEAL: adopted, must not start any more if it didn't. GONE: adopted
+     * after a restart of the machine. */
+    enum attempt_unclaimed unclaimed;
     unsigned reruns;
 };
 
@@ -92,6 +96,8 @@ struct node {
 struct run *run_find(const struct node *n, const struct attempt_key *key);
 void run_wait(struct run *r, struct node *n); /* puts it at the end of the queue for shims */
 void run_loosen(struct node *n, struct run *r, pid_t shim);
+/* It ends: who stands behind it moves up, and waits for a shim if it is the first now. */
+void run_leave_line(struct node *n, struct run *r);
 /* Forgets it and calls the hook. Only from handlers of the event loop. */
 void run_finish(struct node *n, struct run *r, const struct attempt_end *end);
 /* Looks at what the spawner's news about this shim, or another hello of it, means for loose

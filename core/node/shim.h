@@ -10,7 +10,8 @@
  * Daemon gone: idle, it ends. Busy, it tries to connect to RUNTIME/shim.sock every 250 ms, says
  * what it runs, and ends after that attempt. An exit record that can't be written (disk full) is
  * tried again every 500 ms; a connected daemon has got the end by message already, without one the
- * shim stays until the record is written.
+ * shim stays until the record is written. Until then the identity file is not changed for a new one:
+ * a record must go where the claim of its attempt leads.
  */
 #ifndef HIVE_NODE_SHIM_H
 #define HIVE_NODE_SHIM_H
@@ -31,15 +32,26 @@ struct shim_setup {
 /* The life of a shim, in a process just forked by the spawner. Returns its exit code. */
 int shim_main(const struct shim_setup *setup);
 
-/* Identity file: STATE/shims/PID-START, locked as long as the descriptor is open. */
+/* Identity file: STATE/shims/PID-START, locked as long as the descriptor is open. Exit records are
+ * appended to it (attempt.h). */
 struct shim_identity {
     int fd; /* -1: none yet */
     unsigned serial;
+    int64_t size;  /* bytes of what is whole in it */
+    bool cut;      /* behind that is a piece of a record, which could not be taken back yet */
     char path[80]; /* relative to the state folder */
 };
 
-/* Makes a new file, in place of an older one that can take no more links. */
+/* A file of this size (some 200 records) takes no more attempts: with the records of the one that
+ * runs and of those not yet written it must stay below what readers read, and reading it takes well
+ * under a millisecond. */
+#define SHIM_IDENTITY_FULL (48 * 1024)
+
+/* Makes a new file, in place of an older one. */
 int shim_identity_renew(struct shim_identity *id, int state_fd, struct err *err);
+/* Appends a record. 0, or errno; then nothing of it is there, or a piece that readers know for one
+ * and that is taken back before anything else is written. */
+int shim_identity_append(struct shim_identity *id, const char *record, size_t len);
 /* Removes the file. The claims stay, unlocked from now on. */
 void shim_identity_drop(struct shim_identity *id, int state_fd);
 
@@ -69,6 +81,10 @@ struct shim_job {
 
 /* Ends whose record could not be written yet; an older one is given up for a ninth. */
 #define SHIM_UNWRITTEN_MAX 8
+
+_Static_assert(SHIM_IDENTITY_FULL + (SHIM_UNWRITTEN_MAX + 1) * ATTEMPT_RECORD_MAX <=
+                   ATTEMPT_CLAIM_MAX,
+               "every record is among what is read");
 
 struct shim {
     const struct shim_setup *setup;

@@ -29,6 +29,12 @@ static int write_identity(int fd, pid_t pid, uint64_t start)
     return fs_write_all(fd, text, (size_t)n);
 }
 
+static int open_identity(int state_fd, const char *path)
+{
+    return openat(state_fd, path, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                  0600);
+}
+
 /* A daemon that clears away stale files may take a new one for stale before it is locked: then
  * it has no name any more when the lock is ours. 1: done, 0: that happened, -1: errno. */
 static int make_identity(struct shim_identity *id, int state_fd, pid_t pid, uint64_t start)
@@ -36,9 +42,13 @@ static int make_identity(struct shim_identity *id, int state_fd, pid_t pid, uint
     struct stat st;
     int fd;
 
-    fd = openat(state_fd, id->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = open_identity(state_fd, id->path);
     if (fd < 0 && errno == ENOENT && mkdirat(state_fd, "shims", 0700) == 0)
-        fd = openat(state_fd, id->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        fd = open_identity(state_fd, id->path);
+    /* Of a process of an earlier boot with our numbers: claims lead there, so that only the name
+     * is taken from it. */
+    if (fd < 0 && errno == EEXIST && unlinkat(state_fd, id->path, 0) == 0)
+        fd = open_identity(state_fd, id->path);
     if (fd < 0)
         return -1;
     if (flock(fd, LOCK_EX) != 0 || write_identity(fd, pid, start) != 0 || fstat(fd, &st) != 0) {
@@ -53,6 +63,7 @@ static int make_identity(struct shim_identity *id, int state_fd, pid_t pid, uint
         return 0;
     }
     id->fd = fd;
+    id->size = st.st_size;
     return 1;
 }
 
@@ -76,4 +87,26 @@ int shim_identity_renew(struct shim_identity *id, int state_fd, struct err *err)
     shim_identity_drop(id, state_fd);
     *id = fresh;
     return 0;
+}
+
+/* Not fsync'd: a machine that loses power has lost the job as well, and the daemon makes what it
+ * hears durable. */
+int shim_identity_append(struct shim_identity *id, const char *record, size_t len)
+{
+    ssize_t n;
+    int sys;
+
+    if (id->cut && ftruncate(id->fd, id->size) != 0)
+        return errno;
+    id->cut = false;
+    do
+        n = write(id->fd, record, len);
+    while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)len) {
+        id->size += n;
+        return 0;
+    }
+    sys = n < 0 ? errno : ENOSPC;
+    id->cut = ftruncate(id->fd, id->size) != 0;
+    return sys;
 }

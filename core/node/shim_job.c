@@ -38,13 +38,12 @@ static int64_t after(int64_t t, int64_t delay)
     return delay > INT64_MAX - t ? INT64_MAX : t + delay;
 }
 
-/* Path of a file in the attempt's folder, relative to the state folder; valid until the next
- * call. */
-static const char *job_path(struct shim *s, const char *file)
+/* Path of a file of the attempt, relative to the state folder; valid until the next call. */
+static const char *job_path(struct shim *s, const char *suffix)
 {
     buf_clear(&s->path);
-    attempt_dir(&s->job.msg.key, &s->path);
-    buf_append_str(&s->path, file);
+    attempt_prefix(&s->job.msg.key, &s->path);
+    buf_append_str(&s->path, suffix);
     return buf_data(&s->path);
 }
 
@@ -86,37 +85,32 @@ static int own_failure(struct shim *s, struct err *err, int sys, const char *wha
     return err_sys(err, sys, "%s", what);
 }
 
-static int make_folder(struct shim *s)
+static int link_claim(struct shim *s)
 {
-    const char *path = job_path(s, "");
+    const char *path = job_path(s, ".claim");
+    int rc = linkat(s->state_fd, s->identity.path, s->state_fd, path, 0);
 
-    if (mkdirat(s->state_fd, path, 0700) == 0 || errno == EEXIST)
-        return 0;
-    if (errno != ENOENT)
-        return -1;
-    char *parent = mem_strdup(path);
-    int rc;
-    *strrchr(parent, '/') = '\0';
-    if (mkdirat(s->state_fd, "attempts", 0700) != 0 && errno != EEXIST)
-        rc = -1;
-    else if (mkdirat(s->state_fd, parent, 0700) != 0 && errno != EEXIST)
-        rc = -1;
-    else
-        rc = mkdirat(s->state_fd, path, 0700) == 0 || errno == EEXIST ? 0 : -1;
-    free(parent);
+    if (rc != 0 && errno == ENOENT && attempt_make_folder(s->state_fd, &s->job.msg.key) == 0)
+        rc = linkat(s->state_fd, s->identity.path, s->state_fd, path, 0);
     return rc;
 }
 
-static int link_claim(struct shim *s)
+static int renew_identity(struct shim *s, struct err *err)
 {
-    return linkat(s->state_fd, s->identity.path, s->state_fd, job_path(s, "/claim"), 0);
+    if (s->unwritten_count > 0)
+        return own_failure(s, err, EAGAIN, "cannot write the results of earlier jobs yet");
+    if (shim_identity_renew(&s->identity, s->state_fd, err) == 0)
+        return 0;
+    s->job.own_failed = true;
+    return -1;
 }
 
 /* 1: it is ours; 0: somebody else's; -1: error. */
 static int claim(struct shim *s, struct err *err)
 {
-    if (make_folder(s) != 0)
-        return own_failure(s, err, errno, "cannot make the job's folder in the state folder");
+    if (s->identity.size >= SHIM_IDENTITY_FULL && s->unwritten_count == 0 &&
+        renew_identity(s, err) != 0)
+        return -1;
     for (int tries = 0; tries < 3; tries++) {
         if (link_claim(s) == 0)
             return 1;
@@ -125,18 +119,21 @@ static int claim(struct shim *s, struct err *err)
         /* Too many links, or the file was removed under us. */
         if (errno != EMLINK && errno != ENOENT)
             break;
-        if (shim_identity_renew(&s->identity, s->state_fd, err) != 0) {
-            s->job.own_failed = true;
+        if (renew_identity(s, err) != 0)
             return -1;
-        }
     }
     return own_failure(s, err, errno, "cannot claim the job in the state folder (link)");
 }
 
-static int open_own(struct shim *s, const char *file)
+static int open_own(struct shim *s, const char *suffix, mode_t mode)
 {
-    return openat(s->state_fd, job_path(s, file),
-                  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW;
+    const char *path = job_path(s, suffix);
+    int fd = openat(s->state_fd, path, flags, mode);
+
+    if (fd < 0 && errno == ENOENT && attempt_make_folder(s->state_fd, &s->job.msg.key) == 0)
+        fd = openat(s->state_fd, path, flags, mode);
+    return fd;
 }
 
 static int open_output(struct shim *s, const char *path, const char *own, struct err *err)
@@ -144,7 +141,7 @@ static int open_output(struct shim *s, const char *path, const char *own, struct
     int fd;
 
     if (!path) {
-        fd = open_own(s, own);
+        fd = open_own(s, own, 0666);
         return fd >= 0 ? fd : own_failure(s, err, errno, "cannot write the job's own output file");
     }
     /* Not blocking: a FIFO nobody reads must not stop the shim. */
@@ -164,24 +161,23 @@ static int open_outputs(struct shim *s, struct err *err)
     bool same = run->stdout_path && run->stderr_path && str_eq(run->stdout_path, run->stderr_path);
 
     if (s->job.out < 0)
-        s->job.out = open_output(s, run->stdout_path, "/stdout", err);
+        s->job.out = open_output(s, run->stdout_path, ".out", err);
     if (s->job.out < 0)
         return -1;
-    s->job.err = same ? s->job.out : open_output(s, run->stderr_path, "/stderr", err);
+    s->job.err = same ? s->job.out : open_output(s, run->stderr_path, ".err", err);
     return s->job.err < 0 ? -1 : 0;
 }
 
 static int write_script(struct shim *s, struct err *err)
 {
     struct shim_job *j = &s->job;
-    const char *text = j->msg.run.script, *path;
+    const char *text = j->msg.run.script;
     size_t argc = 0;
     int fd;
 
     if (!text)
         return 0;
-    path = job_path(s, "/script");
-    fd = openat(s->state_fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0700);
+    fd = open_own(s, ".script", 0700);
     if (fd < 0 || fs_write_all(fd, text, strlen(text)) != 0 || fchmod(fd, 0700) != 0) {
         int saved = errno;
         if (fd >= 0)
@@ -189,7 +185,7 @@ static int write_script(struct shim *s, struct err *err)
         return own_failure(s, err, saved, "cannot write the job's script");
     }
     close(fd);
-    j->script = fs_join(s->setup->state_dir, path);
+    j->script = fs_join(s->setup->state_dir, job_path(s, ".script"));
     while (j->msg.run.argv[argc])
         argc++;
     j->argv = mem_alloc_array(argc + 1, sizeof *j->argv);
@@ -222,10 +218,12 @@ static int prepare_limit(struct shim *s, struct err *err)
     return 0;
 }
 
-/* The state folder's disk is full: that passes, and is no fault of the job's. */
+/* The state folder's disk is full: that passes, and is no fault of the job's. EAGAIN is what
+ * renew_identity() says while it is. */
 static bool is_shortage(int sys)
 {
-    return sys == ENOSPC || sys == EDQUOT || sys == ENFILE || sys == EMFILE || sys == ENOMEM;
+    return sys == ENOSPC || sys == EDQUOT || sys == ENFILE || sys == EMFILE || sys == ENOMEM ||
+           sys == EAGAIN;
 }
 
 /* Gets ready for the start: 1 done, 0 somebody else has the attempt, -1 error. What a former call has

@@ -4,6 +4,8 @@
 
 #include "sched/sched_priv.h"
 
+#define LINE_GROUPS_MAX 64
+
 struct sched *sched_create(const struct sched_params *params)
 {
     struct sched *s = mem_alloc(sizeof(*s));
@@ -138,8 +140,8 @@ bool place_possible(struct sched *s, struct sched_class *c)
 
 /* ---- the decision ---- */
 
-static void start(struct sched *s, struct sched_class *c, int32_t node, int64_t now_ns,
-                  struct sched_alloc *out)
+/* The front of the class leaves the queue for a place on the node. */
+static void take(struct sched *s, struct sched_class *c, int32_t node, struct sched_alloc *out)
 {
     struct sched_entry *e = queue_front(c);
     const struct sched_shape *shape = &c->shape;
@@ -149,14 +151,24 @@ static void start(struct sched *s, struct sched_class *c, int32_t node, int64_t 
         .node = node,
         .user = shape->user,
         .got = shape->need,
-        .start_ns = now_ns,
-        .end_ns = shape->timeout_ns > 0 ? time_add(now_ns, shape->timeout_ns) : INT64_MAX,
         .cls = c,
+        .lined_up = true,
     };
+    list_init(&out->link);
     c->live++;
     queue_take_start(s, e);
-    share_start(s, out);
-    ledger_add(s, out);
+}
+
+/* Reserves what was taken. */
+static void begin(struct sched *s, struct sched_alloc *a, int64_t now_ns)
+{
+    int64_t timeout_ns = a->cls->shape.timeout_ns;
+
+    a->lined_up = false;
+    a->start_ns = now_ns;
+    a->end_ns = timeout_ns > 0 ? time_add(now_ns, timeout_ns) : INT64_MAX;
+    share_start(s, a);
+    ledger_add(s, a);
 }
 
 /* The first class that can't start though it could: from here on others are behind it. */
@@ -190,7 +202,8 @@ bool sched_next(struct sched *s, int64_t now_ns, struct sched_alloc *out)
         least = res_min(&least, &c->shape.need);
         int32_t node = blocked ? guard_place(s, c, now_ns) : place_find(s, c);
         if (node >= 0) {
-            start(s, c, node, now_ns, out);
+            take(s, c, node, out);
+            begin(s, out, now_ns);
             s->quiet = false;
             return true;
         }
@@ -216,12 +229,19 @@ void sched_reserve(struct sched *s, struct sched_alloc *a)
     if (!n)
         return;
     a->cls = NULL;
-    a->overdue = false;
+    a->overdue = a->lined_up = false;
     share_start(s, a);
     ledger_add(s, a);
     n->forced = n->forced || !res_fits(&n->reserved, &n->capacity);
     if (a->entry)
         queue_take_reserved(s, a->entry);
+}
+
+/* The newest ones count most: a fourth. */
+static void note_duration(struct sched_class *c, int64_t ns)
+{
+    ns = max_i64(ns, 1);
+    c->usual_ns = c->usual_ns ? c->usual_ns - c->usual_ns / 4 + ns / 4 : ns;
 }
 
 void sched_release(struct sched *s, struct sched_alloc *a, int64_t now_ns, bool undo)
@@ -230,13 +250,59 @@ void sched_release(struct sched *s, struct sched_alloc *a, int64_t now_ns, bool 
 
     if (!ledger_node(s, a->node))
         return;
-    ledger_remove(s, a);
-    share_end(s, a, now_ns, undo);
+    if (!a->lined_up) {
+        ledger_remove(s, a);
+        share_end(s, a, now_ns, undo);
+        if (c && !undo)
+            note_duration(c, now_ns - a->start_ns);
+    }
     a->cls = NULL;
+    a->lined_up = false;
     if (a->entry)
         queue_give_start(s, a->entry, undo ? c : NULL);
     if (c) {
         c->live--;
         queue_class_unref(s, c);
     }
+}
+
+/* ---- lining up ---- */
+
+static bool is_brief(const struct sched_class *c)
+{
+    return c && c->usual_ns > 0 && c->usual_ns < SCHED_BRIEF_NS;
+}
+
+int sched_line_depth(const struct sched *s, const struct sched_alloc *a)
+{
+    if (s->params.ahead_ns <= 0 || !is_brief(a->cls))
+        return 0;
+    int64_t n = s->params.ahead_ns / a->cls->usual_ns + 1;
+    return n < SCHED_LINE_MAX ? (int)n : SCHED_LINE_MAX;
+}
+
+bool sched_line_up(struct sched *s, int64_t now_ns, const struct sched_alloc *a,
+                   struct sched_alloc *out)
+{
+    const struct sched_node *n = ledger_node(s, a->node);
+    struct sched_resources usable = n ? ledger_usable(n) : fit_closed;
+    struct queue_walk walk;
+
+    /* Ranking many groups takes longer than what is saved. */
+    if (!n || s->n_queued == 0 || s->n_groups > LINE_GROUPS_MAX || n->state != SCHED_NODE_UP ||
+        !res_fits(&n->reserved, &usable))
+        return false;
+    queue_walk_begin(s, now_ns, &walk);
+    struct sched_class *c = queue_walk_next(s, &walk);
+    if (!is_brief(c) || !res_equal(&c->shape.need, &a->got) ||
+        (c->shape.node >= 0 && c->shape.node != a->node))
+        return false;
+    take(s, c, a->node, out);
+    return true;
+}
+
+void sched_succeed(struct sched *s, struct sched_alloc *a, struct sched_alloc *next, int64_t now_ns)
+{
+    sched_release(s, a, now_ns, false);
+    begin(s, next, now_ns);
 }

@@ -63,6 +63,7 @@ struct sched_resources {
 struct sched_params {
     int64_t backfill_window_ns; /* >= 0 */
     int64_t half_life_ns;       /* of fair share use; <= 0: a day */
+    int64_t ahead_ns;           /* work worth lining up behind a brief job; <= 0: none */
 };
 
 /* What a class is keyed by. Negative needs count as 0. */
@@ -101,6 +102,7 @@ struct sched_alloc {
     struct sched_class *cls;  /* private; where undo puts the entry back */
     int64_t use_from_ns;      /* private; its use is accounted from here */
     bool overdue;             /* private; so long past end_ns that the limit means nothing */
+    bool lined_up;            /* private; waits for another's resources, has none yet */
 };
 
 struct sched *sched_create(const struct sched_params *params);
@@ -164,6 +166,31 @@ bool sched_next(struct sched *s, int64_t now_ns, struct sched_alloc *out);
 /* After sched_next() said false: the time at which it could say yes without anything else changing
  * (room is no longer held); INT64_MAX: never. */
 int64_t sched_next_deadline_ns(const struct sched *s);
+
+/*
+ * Lining up: where jobs last milliseconds, a place would be empty most of the time while the end of
+ * one and the start of the next are put on disk one after the other. So the owner may decide ahead
+ * who gets the resources of an allocation when it ends.
+ *
+ * sched_line_depth() says how many are worth lining up behind `a`: 0 where jobs of its shape last
+ * longer than SCHED_BRIEF_NS or nobody knows yet, else enough for params.ahead_ns, at least 1 and at
+ * most SCHED_LINE_MAX.
+ *
+ * sched_line_up() takes the first job in order, if that needs just what `a` has, may run on a's
+ * node and is brief too: nobody is passed over. It fills *out like sched_next(), but reserves nothing.
+ * `a` may itself be lined up. False when there is no such job.
+ *
+ * sched_succeed(): `a` ended and `next` takes over what it had; start_ns and end_ns count from now.
+ * The owner says so instead of sched_release(a). A lined-up allocation that is not wanted any more is
+ * released like any other (with undo its entry goes back into the queue).
+ */
+#define SCHED_BRIEF_NS INT64_C(50000000)
+#define SCHED_LINE_MAX 8
+int sched_line_depth(const struct sched *s, const struct sched_alloc *a);
+bool sched_line_up(struct sched *s, int64_t now_ns, const struct sched_alloc *a,
+                   struct sched_alloc *out);
+void sched_succeed(struct sched *s, struct sched_alloc *a, struct sched_alloc *next,
+                   int64_t now_ns);
 
 /* The owner moved a live allocation from *from to *to (copied it with its private fields). */
 void sched_alloc_moved(struct sched *s, struct sched_alloc *from, struct sched_alloc *to);

@@ -84,6 +84,7 @@ struct sched_class {
     uint64_t possible_version; /* of the nodes, when `possible` was found */
     bool possible;
     uint64_t unfit_at; /* it fitted nowhere when sched.n_grown was this */
+    int64_t usual_ns;  /* how long its jobs last, the last ones most; 0: none has ended */
 };
 
 /* Classes of one user and priority, by age. */

@@ -67,6 +67,17 @@ int store_attempt_update(struct store *s, const struct store_attempt *a, struct 
                    (int)a->number);
 }
 
+int store_attempt_remove(struct store *s, int64_t job, int32_t number, struct err *err)
+{
+    sqlite3_stmt *st = db_change(s, ST_ATTEMPT_REMOVE, err);
+
+    if (!st)
+        return -1;
+    sqlite3_bind_int64(st, 1, job);
+    sqlite3_bind_int64(st, 2, number);
+    return db_run(s, st, err);
+}
+
 static int each(struct store *s, sqlite3_stmt *st,
                 bool (*fn)(void *arg, const struct store_attempt *a), void *arg, struct err *err)
 {

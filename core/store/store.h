@@ -199,6 +199,8 @@ int store_attempt_insert(struct store *s, const struct store_attempt *a, struct 
 /* Writes everything but job and number, which say what; a node of NULL leaves the node as it is.
  * ERR_NOT_FOUND when there is no such attempt. */
 int store_attempt_update(struct store *s, const struct store_attempt *a, struct err *err);
+/* Removes one that was never begun; fine when it isn't there. */
+int store_attempt_remove(struct store *s, int64_t job, int32_t number, struct err *err);
 /* The attempts of a job, by number. fn returns false to stop. */
 int store_attempt_each(struct store *s, int64_t job,
                        bool (*fn)(void *arg, const struct store_attempt *a), void *arg,

@@ -16,7 +16,7 @@ begin=${INJECT_BEGIN:-$(($(date +%s) / 86400))}
 # CALL:STEP, the step by which `make test` goes through the calls of that name
 calls_daemon='write:1 pwrite64:12 fdatasync:3 fsync:1 ftruncate:2 mkdir:6 mkdirat:1 open:9 openat:5 renameat:1
     unlink:1 unlinkat:2 pread64:9 read:6'
-calls_shim='write:1 mkdirat:2 openat:2 linkat:1 renameat:1 unlinkat:1 sendto:1'
+calls_shim='write:1 mkdirat:2 openat:2 linkat:1 flock:1 unlinkat:1 sendto:1'
 [ -z "$all" ] || calls_shim="$calls_shim mkdir:1 open:1 close:1"
 kinds='signal=KILL error=EIO error=ENOSPC'
 

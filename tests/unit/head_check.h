@@ -111,6 +111,17 @@ static inline void check_array_job(struct rig *r, const struct head_job *j)
         CHECK(startable == 0 || j->held || (j->deps && j->deps->unmet > 0));
 }
 
+/* It was taken back, and that is not applied yet. */
+static inline bool check_taken_back(const struct rig *r, const struct attempt_key *key)
+{
+    LIST_FOR_EACH(it, &r->head->ends) {
+        const struct head_end *e = CONTAINER_OF(it, struct head_end, link);
+        if (e->taken_back && e->end.key.job == key->job && e->end.key.number == key->number)
+            return true;
+    }
+    return false;
+}
+
 /* Every attempt has a shim, or an end that is not applied yet, and threads are reserved for it. */
 static inline void check_runs(struct rig *r)
 {
@@ -123,12 +134,17 @@ static inline void check_runs(struct rig *r)
         struct head_run *run = CONTAINER_OF(it, struct head_run, link);
         struct shim *s = rig_shim(run->key.job, run->key.number);
         CHECK(run->job->run == run);
-        CHECK(s && s->known);
+        CHECK(s ? s->known : check_taken_back(r, &run->key));
         CHECK_INT(run->job->attempts, run->key.number);
         CHECK(!run->kill_now && !run->fresh && !run->ended);
-        threads += run->alloc.got.threads;
-        memory += run->alloc.got.memory;
-        pending += s->reported;
+        CHECK_INT(run->alloc.lined_up, run->before != NULL);
+        CHECK(!run->before || run->before->behind == run);
+        CHECK(!run->behind || run->behind->before == run);
+        if (!run->before) {
+            threads += run->alloc.got.threads;
+            memory += run->alloc.got.memory;
+        }
+        pending += !s || s->reported;
     }
     CHECK_INT(check_list(&r->head->runs), node_running(NULL) + pending);
     sched_node_get(r->head->sched, 0, NULL, &reserved);

@@ -99,10 +99,12 @@ struct shim {
     bool killed;
     bool over;     /* `end` is what became of it */
     bool never;    /* it never began */
+    bool taken;    /* back, before it was begun: its number may be used again */
     bool reported; /* one of the two, to the node of now; its files are still there */
     int64_t grace_ns;
     struct attempt_end end;
-    char *command; /* argv's last word */
+    struct attempt_key after; /* not begun before this one has ended; job 0: none */
+    char *command;            /* argv's last word */
     char *stdout_path;
     bool append;
 };
@@ -119,12 +121,13 @@ static struct {
     int refuse_run; /* so many node_run() fail */
     const char *note;
     const int64_t *wall_ns;
+    const char *ahead; /* jobs.ahead; NULL: 0, for here all jobs are over in no time */
 } rig_world;
 
 /* Only files: the head knows, now or since before it was started again. */
 static inline bool rig_shim_gone(const struct shim *s)
 {
-    return s->reported || (!s->known && (s->over || s->never));
+    return s->taken || s->reported || (!s->known && (s->over || s->never));
 }
 
 /* The one with that number; with 0 the live one. */
@@ -132,7 +135,8 @@ static inline struct shim *rig_shim(int64_t job, int32_t number)
 {
     LIST_FOR_EACH(it, &rig_world.shims) {
         struct shim *s = CONTAINER_OF(it, struct shim, link);
-        if (s->key.job == job && (number == 0 ? !rig_shim_gone(s) : s->key.number == number))
+        if (s->key.job == job && !s->taken &&
+            (number == 0 ? !rig_shim_gone(s) : s->key.number == number))
             return s;
     }
     return NULL;
@@ -168,7 +172,7 @@ void node_destroy(struct node *n)
     LIST_FOR_EACH_SAFE(it, &rig_world.shims) {
         struct shim *s = CONTAINER_OF(it, struct shim, link);
         s->known = s->reported = false;
-        if (!s->begun)
+        if (!s->begun && !s->taken && !s->over)
             rig_shim_free(s);
     }
     rig_world.node = NULL;
@@ -187,12 +191,13 @@ int node_run(struct node *n, const struct node_run *run, struct err *err)
     LIST_FOR_EACH(it, &rig_world.shims) {
         struct shim *s = CONTAINER_OF(it, struct shim, link);
         bool gone = rig_shim_gone(s) && s->key.number < run->key.number;
-        CHECK(s->key.job != run->key.job || gone);
+        CHECK(s->key.job != run->key.job || gone || s->taken);
     }
     struct shim *s = mem_alloc(sizeof(*s));
     s->key = run->key;
     s->known = true;
     s->grace_ns = -1;
+    s->after = run->after;
     while (run->argv[argc + 1])
         argc++;
     s->command = mem_strdup(run->argv[argc]);
@@ -201,6 +206,36 @@ int node_run(struct node *n, const struct node_run *run, struct err *err)
     list_append(&rig_world.shims, &s->link);
     rig_world.ordered++;
     return 0;
+}
+
+/* Whether it waits for one that has not ended, or for one that itself waits. */
+static inline bool rig_lined_up(const struct shim *s)
+{
+    struct shim *before = s->after.job ? rig_shim(s->after.job, s->after.number) : NULL;
+
+    if (s->begun || s->over || s->never || !before)
+        return false;
+    /* One that was killed while it waited is out of the line. */
+    return before->over && !before->begun ? rig_lined_up(before) : !before->over;
+}
+
+/* An attempt ends. */
+static inline void rig_end(struct shim *s, enum attempt_outcome outcome, int code)
+{
+    CHECK(s != NULL);
+    CHECK(!s->over);
+    CHECK(!rig_lined_up(s) || outcome == ATTEMPT_CANCELLED);
+    s->begun = !rig_lined_up(s);
+    s->over = true;
+    s->end = (struct attempt_end){ .key = s->key,
+                                   .outcome = outcome,
+                                   .code = code,
+                                   .started_ns = *rig_world.wall_ns,
+                                   .finished_ns = *rig_world.wall_ns };
+    if (outcome == ATTEMPT_SIGNALED)
+        s->end.signal = 9;
+    if (outcome == ATTEMPT_LOST)
+        s->end.finished_ns = 0;
 }
 
 void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns)
@@ -212,9 +247,22 @@ void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns)
         return;
     s->killed = true;
     s->grace_ns = grace_ns;
+    if (rig_lined_up(s))
+        rig_end(s, ATTEMPT_CANCELLED, -1);
 }
 
-int node_adopt(struct node *n, const struct attempt_key *key, struct err *err)
+bool node_take_back(struct node *n, const struct attempt_key *key)
+{
+    struct shim *s = rig_shim(key->job, key->number);
+
+    CHECK(n == rig_world.node);
+    if (!s || !s->known || !rig_lined_up(s))
+        return false;
+    s->taken = true;
+    return true;
+}
+
+int node_adopt(struct node *n, const struct attempt_key *key, bool rebooted, struct err *err)
 {
     struct shim *s = rig_shim(key->job, key->number);
 
@@ -223,7 +271,11 @@ int node_adopt(struct node *n, const struct attempt_key *key, struct err *err)
     if (!s) {
         s = mem_alloc(sizeof(*s));
         s->key = *key;
-        s->never = true;
+        s->never = !rebooted;
+        s->over = rebooted;
+        s->end = (struct attempt_end){
+            .key = *key, .outcome = ATTEMPT_LOST, .code = -1, .message = NODE_REBOOTED
+        };
         list_append(&rig_world.shims, &s->link);
     }
     CHECK(!s->known);
@@ -329,6 +381,7 @@ static inline void rig_init(struct rig *r, const char *threads)
     r->log = (struct log){ LOG_WARNING, rig_log, r };
     r->conf = conf_create();
     rig_set(r, CONF_daemon_threads, threads);
+    rig_set(r, CONF_jobs_ahead, rig_world.ahead ? rig_world.ahead : "0");
     rig_set(r, CONF_daemon_memory, "16G");
     rig_set(r, CONF_daemon_node_name, "n1");
     r->state_dir = mem_printf("%s/state", unit_tmpdir());
@@ -355,7 +408,7 @@ static inline void rig_report(void)
 
     LIST_FOR_EACH(it, &rig_world.shims) {
         struct shim *s = CONTAINER_OF(it, struct shim, link);
-        if (!s->known || s->reported || !(s->over || s->never))
+        if (!s->known || s->taken || s->reported || !(s->over || s->never))
             continue;
         s->reported = true;
         if (s->never)
@@ -412,23 +465,6 @@ static inline void rig_crash(struct rig *r)
 {
     r->head->broken = true;
     rig_restart(r);
-}
-
-/* An attempt ends. */
-static inline void rig_end(struct shim *s, enum attempt_outcome outcome, int code)
-{
-    CHECK(s != NULL);
-    CHECK(!s->over);
-    s->begun = s->over = true;
-    s->end = (struct attempt_end){ .key = s->key,
-                                   .outcome = outcome,
-                                   .code = code,
-                                   .started_ns = *rig_world.wall_ns,
-                                   .finished_ns = *rig_world.wall_ns };
-    if (outcome == ATTEMPT_SIGNALED)
-        s->end.signal = 9;
-    if (outcome == ATTEMPT_LOST)
-        s->end.finished_ns = 0;
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */

@@ -188,9 +188,10 @@ NODE_WORLD_FN void run_sh(struct world *w, int64_t job, const char *script)
     run_argv(w, job, argv);
 }
 
+/* "out", "err", "claim", "script" of the job's first attempt. */
 NODE_WORLD_FN char *own_file(const struct world *w, int64_t job, const char *name)
 {
-    return mem_printf("%s/attempts/%lld/%lld.1/%s", w->state, (long long)(job / 1024),
+    return mem_printf("%s/attempts/%lld/%lld.1.%s", w->state, (long long)(job / 1024),
                       (long long)job, name);
 }
 

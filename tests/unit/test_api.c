@@ -447,8 +447,8 @@ TEST(a_long_poll_ends_with_the_job_or_in_time)
 
 static void write_output(int64_t job, int attempt, const void *data, size_t len)
 {
-    char *dir = mem_printf("%s/attempts/0/%d.%d", r.state_dir, (int)job, attempt);
-    char *path = mem_printf("%s/stdout", dir);
+    char *dir = mem_printf("%s/attempts/0", r.state_dir);
+    char *path = mem_printf("%s/%d.%d.out", dir, (int)job, attempt);
     struct err err = ERR_INIT;
 
     CHECK_OK(fs_mkdir_p(dir, 0700, &err), &err);

@@ -163,6 +163,59 @@ TEST(what_is_lost_follows_the_policy)
     rig_fini(&r);
 }
 
+/* What the store has to say of the last start of the machine changes. */
+static void reboot(void)
+{
+    struct store *s = head_store(r.head);
+    struct err err = ERR_INIT;
+    int64_t boot;
+
+    CHECK_OK(store_begin(s, &err), &err);
+    CHECK_OK(store_meta_get_int(s, "boot", 0, &boot, &err), &err);
+    CHECK(boot > 0);
+    CHECK_OK(store_meta_set_int(s, "boot", boot ^ 4, &err), &err);
+    CHECK_OK(store_commit(s, &err), &err);
+}
+
+static bool lost_in_reboot(void *arg, const struct store_attempt *a)
+{
+    *(bool *)arg = a->outcome == ATTEMPT_LOST && str_eq(a->message, NODE_REBOOTED);
+    return true;
+}
+
+/* Nothing was left of either attempt: without a restart of the machine that means it never began. */
+TEST(what_ran_when_the_machine_was_restarted_is_lost)
+{
+    struct err err = ERR_INIT;
+    bool told = false;
+
+    rig_init(&r, "2");
+    int64_t hold = rig_submit(&r, "{}"), again = rig_submit(&r, "{'on_lost':'requeue'}");
+    rig_crash(&r);
+    CHECK_INT(rig_status(&r, hold), JOB_RUNNING);
+    CHECK(rig_shim(hold, 2) && rig_shim(again, 2));
+
+    reboot();
+    r.head->broken = true;
+    head_destroy(r.head);
+    CHECK_OK(rig_open(&r, &err), &err);
+    rig_crash(&r); /* before it wrote down what it found */
+    CHECK_INT(rig_status(&r, hold), JOB_LOST);
+    CHECK_OK(store_attempt_each(head_store(r.head), hold, lost_in_reboot, &told, &err), &err);
+    CHECK(told);
+    CHECK_INT(rig_row(&r, hold).attempts, 2);
+    CHECK_INT(rig_status(&r, again), JOB_RUNNING);
+    CHECK(rig_shim(again, 3));
+
+    /* That one was ordered since. */
+    rig_crash(&r);
+    CHECK(rig_shim(again, 4));
+    rig_end(rig_shim(again, 4), ATTEMPT_EXITED, 0);
+    rig_turns(&r);
+    CHECK_INT(rig_status(&r, again), JOB_SUCCEEDED);
+    rig_fini(&r);
+}
+
 TEST(an_attempt_that_cannot_be_ordered_is_an_end)
 {
     rig_init(&r, "2");
@@ -740,20 +793,22 @@ TEST(use_is_stored_even_if_nothing_ends_later)
     rig_fini(&r);
 }
 
+static char *output_file(int64_t job)
+{
+    return mem_printf("%s/attempts/0/%d.1.out", r.state_dir, (int)job);
+}
+
 static void make_output(int64_t job)
 {
-    char *dir = mem_printf("%s/attempts/0/%d.1", r.state_dir, (int)job);
     char *up = mem_printf("%s/attempts", r.state_dir),
          *zero = mem_printf("%s/attempts/0", r.state_dir);
-    char *out = mem_printf("%s/stdout", dir);
+    char *out = output_file(job);
 
     mkdir(up, 0700);
     mkdir(zero, 0700);
-    CHECK(mkdir(dir, 0700) == 0);
     FILE *f = fopen(out, "w");
     CHECK(f);
     fclose(f);
-    free(dir);
     free(up);
     free(zero);
     free(out);
@@ -761,9 +816,9 @@ static void make_output(int64_t job)
 
 static bool has_output(int64_t job)
 {
-    char *dir = mem_printf("%s/attempts/0/%d.1", r.state_dir, (int)job);
-    bool found = access(dir, F_OK) == 0;
-    free(dir);
+    char *out = output_file(job);
+    bool found = access(out, F_OK) == 0;
+    free(out);
     return found;
 }
 

@@ -21,8 +21,8 @@ TEST(exit_codes_signals_and_output)
     CHECK_INT(w.ends[0].key.fence, 7);
     CHECK(w.ends[0].started_ns > 0 && w.ends[0].finished_ns >= w.ends[0].started_ns);
     CHECK(w.ends[0].duration_ns > 0 && w.ends[0].max_rss > 0);
-    check_own(&w, 1, "stdout", "out\nyes\n/\n");
-    check_own(&w, 1, "stderr", "err\n");
+    check_own(&w, 1, "out", "out\nyes\n/\n");
+    check_own(&w, 1, "err", "err\n");
 
     run_sh(&w, 2, "kill -TERM $$");
     turn_until_ended(&w, 2);
@@ -45,7 +45,7 @@ TEST(exit_record_on_disk_is_what_was_reported)
     run_sh(&w, 3, "exit 42");
     turn_until_ended(&w, 1);
     fd = open(w.state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    CHECK_OK(attempt_inspect(fd, &w.ends[0].key, false, &state, &end, NULL, &err), &err);
+    CHECK_OK(attempt_inspect(fd, &w.ends[0].key, ATTEMPT_LEAVE, &state, &end, NULL, &err), &err);
     CHECK_INT(state, ATTEMPT_ENDED);
     CHECK_INT(end.code, 42);
     CHECK_INT(end.started_ns, w.ends[0].started_ns);
@@ -82,7 +82,7 @@ TEST(clean_process_state)
            "grep -E '^(SigBlk|SigIgn):' /proc/self/status; ls /proc/self/fd | wc -l;"
            "readlink /proc/self/fd/0; set -- $(cat /proc/$$/stat); [ $1 = $6 ] && echo leader");
     turn_until_ended(&w, 1);
-    path = own_file(&w, 4, "stdout");
+    path = own_file(&w, 4, "out");
     text = file_text(path);
     CHECK_STR(text, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n4\n/dev/null\nleader\n");
     free(text);
@@ -125,14 +125,14 @@ TEST(script_is_written_and_named)
     CHECK_OK(node_run(w.node, &r, &err), &err);
     turn_until_ended(&w, 1);
     CHECK_INT(w.ends[0].code, 0);
-    check_own(&w, 5, "stdout", "got x y\n");
+    check_own(&w, 5, "out", "got x y\n");
 
     /* Without "#!" sh runs it, as a shell would. */
     r.key.job = 6;
     r.script = "echo \"plain $1\"\n";
     CHECK_OK(node_run(w.node, &r, &err), &err);
     turn_until_ended(&w, 2);
-    check_own(&w, 6, "stdout", "plain x y\n");
+    check_own(&w, 6, "out", "plain x y\n");
     close_world(&w);
 }
 
@@ -228,7 +228,7 @@ TEST(state_folder_that_cannot_be_written)
     open_world(&w);
     attempts = mem_printf("%s/attempts", w.state);
     CHECK(rmdir(attempts) == 0 && fs_write_file(attempts, "", 0, 0600, false, NULL) == 0);
-    check_not_run(&w, &r, 125, "cannot make the job's folder in the state folder: Not a directory");
+    check_not_run(&w, &r, 125, "cannot claim the job in the state folder (link): Not a directory");
     CHECK(unlink(attempts) == 0);
     r.key.job = 2;
     CHECK(node_run(w.node, &r, NULL) == 0);
@@ -271,8 +271,8 @@ TEST(large_request)
     r.script = big;
     CHECK_OK(node_run(w.node, &r, &err), &err);
     turn_until_ended(&w, 1);
-    want = mem_printf("%d %s/attempts/0/1.1/script\n", 150 * 1024, w.state);
-    check_own(&w, 1, "stdout", want);
+    want = mem_printf("%d %s/attempts/0/1.1.script\n", 150 * 1024, w.state);
+    check_own(&w, 1, "out", want);
     free(want);
     free(big);
     close_world(&w);
@@ -327,7 +327,7 @@ TEST(kill_with_grace_lets_it_clean_up)
     CHECK(now() - begun < 10 * NS_PER_S);
     CHECK_INT(w.ends[0].outcome, ATTEMPT_CANCELLED);
     CHECK_INT(w.ends[0].code, 3);
-    check_own(&w, 1, "stdout", "bye\n");
+    check_own(&w, 1, "out", "bye\n");
     free(a);
     free(script);
     close_world(&w);

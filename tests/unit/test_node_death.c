@@ -5,6 +5,31 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+static enum attempt_state state_of(const struct world *w, int64_t job, struct attempt_end *end,
+                                   pid_t *shim)
+{
+    struct attempt_key key = { job, 1, 0 };
+    enum attempt_state state;
+    struct err err = ERR_INIT;
+    int fd = open(w->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    CHECK_OK(attempt_inspect(fd, &key, ATTEMPT_LEAVE, &state, end, shim, &err), &err);
+    close(fd);
+    return state;
+}
+
+/* Without a daemon. */
+static void wait_for_record(const struct world *w, int64_t job)
+{
+    int64_t deadline = now() + WAIT_S * NS_PER_S;
+    struct attempt_end end;
+
+    while (state_of(w, job, &end, NULL) != ATTEMPT_ENDED) {
+        CHECK(now() < deadline);
+        nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+    }
+}
+
 TEST(daemon_restart_adopts)
 {
     struct world w;
@@ -26,10 +51,10 @@ TEST(daemon_restart_adopts)
     stop_daemon(&w);
 
     start_daemon(&w);
-    CHECK_OK(node_adopt(w.node, &key, &err), &err);
-    CHECK_OK(node_adopt(w.node, &quick, &err), &err);
-    CHECK_OK(node_adopt(w.node, &fresh, &err), &err);
-    CHECK_INT(node_adopt(w.node, &key, &err), -1);
+    CHECK_OK(node_adopt(w.node, &key, false, &err), &err);
+    CHECK_OK(node_adopt(w.node, &quick, false, &err), &err);
+    CHECK_OK(node_adopt(w.node, &fresh, false, &err), &err);
+    CHECK_INT(node_adopt(w.node, &key, false, &err), -1);
     CHECK_INT(err.kind, ERR_CONFLICT);
     turn_until_ended(&w, 1);
     CHECK_INT(w.ends[0].key.job, 2);
@@ -76,11 +101,11 @@ TEST(killed_daemon_is_succeeded)
     turn_until_file(&w, a);
     CHECK(kill(daemon, SIGKILL) == 0 && waitpid(daemon, NULL, 0) == daemon);
     start_daemon(&w);
-    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    CHECK_OK(node_adopt(w.node, &key, false, &err), &err);
     CHECK(fs_write_file(go, "", 0, 0600, false, NULL) == 0);
     turn_until_ended(&w, 1);
     CHECK_INT(w.ends[0].code, 9);
-    check_own(&w, 1, "stdout", "on\n");
+    check_own(&w, 1, "out", "on\n");
     free(a);
     free(go);
     close_world(&w);
@@ -91,7 +116,7 @@ TEST(adopt_what_ended_without_a_daemon)
     struct world w;
     struct attempt_key key = { 1, 1, 0 };
     struct err err = ERR_INIT;
-    char *a, *exit_file, *script;
+    char *a, *script;
 
     open_world(&w);
     a = mem_printf("%s/a", unit_tmpdir());
@@ -99,16 +124,14 @@ TEST(adopt_what_ended_without_a_daemon)
     run_sh(&w, 1, script);
     turn_until_file(&w, a);
     stop_daemon(&w);
-    exit_file = own_file(&w, 1, "exit");
-    turn_until_file(&w, exit_file);
+    wait_for_record(&w, 1);
 
     start_daemon(&w);
-    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    CHECK_OK(node_adopt(w.node, &key, false, &err), &err);
     CHECK_INT(w.ended, 0); /* never from inside */
     turn_until_ended(&w, 1);
     CHECK_INT(w.ends[0].code, 6);
     free(a);
-    free(exit_file);
     free(script);
     close_world(&w);
 }
@@ -128,7 +151,7 @@ TEST(adopted_attempt_can_be_killed_at_once)
     turn_until_file(&w, a);
     stop_daemon(&w);
     start_daemon(&w);
-    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    CHECK_OK(node_adopt(w.node, &key, false, &err), &err);
     node_kill(w.node, &key, 0);
     turn_until_ended(&w, 1);
     CHECK_INT(w.ends[0].outcome, ATTEMPT_CANCELLED);
@@ -161,18 +184,55 @@ TEST(ordered_again_while_it_runs)
 
 static pid_t shim_of(const struct world *w, int64_t job)
 {
-    struct attempt_key key = { job, 1, 0 };
-    enum attempt_state state;
     struct attempt_end end;
-    struct err err = ERR_INIT;
     pid_t pid;
-    int fd = open(w->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    CHECK_OK(attempt_inspect(fd, &key, false, &state, &end, &pid, &err), &err);
-    CHECK_INT(state, ATTEMPT_ALIVE);
+    CHECK_INT(state_of(w, job, &end, &pid), ATTEMPT_ALIVE);
     CHECK(pid > 1);
-    close(fd);
     return pid;
+}
+
+/* The machine was started again: what has left no claim, or an empty one, may have run. */
+TEST(adopt_after_a_reboot)
+{
+    struct world w;
+    struct attempt_key gone = { 1, 1, 7 }, sealed = { 2, 1, 7 }, ended = { 3, 1, 7 };
+    struct attempt_key empty = { 4, 1, 7 }, dead = { 5, 1, 7 };
+    struct err err = ERR_INIT;
+    char *claim;
+
+    open_world(&w);
+    run_sh(&w, 3, "exit 6");
+    turn_until_ended(&w, 1);
+    CHECK_OK(node_adopt(w.node, &sealed, false, &err), &err);
+    claim = own_file(&w, 4, "claim");
+    CHECK_OK(fs_write_file(claim, "", 0, 0600, false, &err), &err);
+    free(claim);
+    claim = own_file(&w, 5, "claim");
+    CHECK_OK(fs_write_file(claim, "hive-shim 1\npid=1\nstart=1\n", 26, 0600, false, &err), &err);
+    free(claim);
+    stop_daemon(&w);
+
+    w.ended = 0;
+    start_daemon(&w);
+    CHECK_OK(node_adopt(w.node, &gone, true, &err), &err);
+    CHECK_OK(node_adopt(w.node, &sealed, true, &err), &err);
+    CHECK_OK(node_adopt(w.node, &ended, true, &err), &err);
+    CHECK_OK(node_adopt(w.node, &empty, true, &err), &err);
+    CHECK_OK(node_adopt(w.node, &dead, true, &err), &err);
+    turn_until_ended(&w, 4);
+    CHECK_INT(w.never_count, 1);
+    CHECK_INT(w.never[0].job, 2);
+    for (int i = 0; i < 4; i++) {
+        if (w.ends[i].key.job == 3) {
+            CHECK_INT(w.ends[i].outcome, ATTEMPT_EXITED);
+            CHECK_INT(w.ends[i].code, 6);
+        } else {
+            CHECK_INT(w.ends[i].outcome, ATTEMPT_LOST);
+            CHECK_STR(w.ends[i].message, NODE_REBOOTED);
+        }
+    }
+    close_world(&w);
 }
 
 TEST(killed_shim_is_lost_and_takes_its_job_along)
@@ -324,7 +384,7 @@ TEST(claimed_by_somebody_else)
     char *dir, *claim;
 
     open_world(&w);
-    dir = own_file(&w, 1, "");
+    dir = mem_printf("%s/attempts/0", w.state);
     CHECK_OK(fs_mkdir_p(dir, 0700, &err), &err);
     claim = own_file(&w, 1, "claim");
     CHECK_OK(fs_write_file(claim, "hive-shim 1\npid=1\nstart=1\n", 26, 0600, false, &err), &err);
@@ -336,30 +396,105 @@ TEST(claimed_by_somebody_else)
     close_world(&w);
 }
 
-/* An exit record that can't be written is tried again; the daemon hears of the end at once. */
-TEST(record_that_cannot_be_written_yet)
+static struct stat claim_stat(const struct world *w, int64_t job)
 {
+    char *claim = own_file(w, job, "claim");
+    struct stat st;
+
+    CHECK(stat(claim, &st) == 0);
+    free(claim);
+    return st;
+}
+
+/* One after the other they have one shim, and its identity files; each keeps its own record. */
+TEST(many_records_in_a_file)
+{
+    enum { JOBS = 450 };
+    static const char *const yes[] = { "/bin/true", NULL }, *const no[] = { "/bin/false", NULL };
     struct world w;
-    char *dir, *tmp, *record;
+    struct attempt_end end;
+    int files = 0;
+    ino_t last = 0;
 
     open_world(&w);
-    dir = own_file(&w, 1, "");
-    tmp = own_file(&w, 1, "exit.tmp");
-    record = own_file(&w, 1, "exit");
-    CHECK(fs_mkdir_p(tmp, 0700, NULL) == 0); /* a folder is in the way */
-    run_sh(&w, 1, "exit 3");
+    for (int64_t i = 1; i <= JOBS; i++) {
+        run_argv(&w, i, i % 3 ? yes : no);
+        turn_until_ended(&w, (size_t)i);
+    }
+    for (int64_t i = 1; i <= JOBS; i++) {
+        struct stat st = claim_stat(&w, i);
+        CHECK_INT(state_of(&w, i, &end, NULL), ATTEMPT_ENDED);
+        CHECK_INT(end.key.job, i);
+        CHECK_INT(end.code, i % 3 ? 0 : 1);
+        CHECK(st.st_size < ATTEMPT_CLAIM_MAX);
+        files += st.st_ino != last;
+        last = st.st_ino;
+    }
+    CHECK(files >= 2 && files <= 6);
+    close_world(&w);
+}
+
+/* So many bytes more can the shim write into its identity file; < 0: any. Returns its size. */
+static int64_t limit_records(const struct world *w, int64_t job, pid_t shim, int more)
+{
+    struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
+    struct stat st = claim_stat(w, job);
+
+    if (more >= 0)
+        none.rlim_cur = (rlim_t)st.st_size + (rlim_t)more;
+    CHECK(prlimit(shim, RLIMIT_FSIZE, &none, NULL) == 0);
+    return st.st_size;
+}
+
+/* An exit record that can't be written is tried again; the daemon hears of the end at once. What was
+ * written of it is taken back. */
+static void record_comes_later(int more)
+{
+    struct world w;
+    struct attempt_end end;
+    char *a, *go, *script;
+    int64_t size;
+    pid_t shim;
+
+    open_world(&w);
+    a = mem_printf("%s/a", unit_tmpdir());
+    go = mem_printf("%s/go", unit_tmpdir());
+    script = mem_printf("echo > %s; while [ ! -e %s ]; do sleep 0.02; done; exit 3", a, go);
+    run_sh(&w, 1, script);
+    turn_until_file(&w, a);
+    shim = shim_of(&w, 1);
+    size = limit_records(&w, 1, shim, more);
+    CHECK(fs_write_file(go, "", 0, 0600, false, NULL) == 0);
     turn_until_ended(&w, 1);
     CHECK_INT(w.ends[0].code, 3);
-    CHECK(access(record, F_OK) != 0);
+    /* It goes on working meanwhile. */
+    run_sh(&w, 2, "exit 4");
+    turn_until_ended(&w, 2);
+    CHECK_INT(w.ends[1].code, 4);
     stop_daemon(&w);
-    CHECK(access(record, F_OK) != 0);
-    CHECK(rmdir(tmp) == 0);
-    turn_until_file(&w, record);
-    free(dir);
-    free(tmp);
-    free(record);
+    CHECK_INT(state_of(&w, 1, &end, NULL), ATTEMPT_ALIVE);
+    CHECK_INT(claim_stat(&w, 1).st_size, size);
+    limit_records(&w, 1, shim, -1);
+    wait_for_record(&w, 1);
+    wait_for_record(&w, 2);
+    CHECK_INT(state_of(&w, 1, &end, NULL), ATTEMPT_ENDED);
+    CHECK_INT(end.code, 3);
+    CHECK(gone_within(shim, 10 * NS_PER_S));
+    free(a);
+    free(go);
+    free(script);
     free(w.state);
     free(w.runtime);
+}
+
+TEST(record_that_cannot_be_written_yet)
+{
+    record_comes_later(0);
+}
+
+TEST(record_that_was_cut)
+{
+    record_comes_later(20);
 }
 
 /* The same, but the end never reached a daemon: the next one hears it. */
@@ -368,24 +503,24 @@ TEST(record_that_cannot_be_written_reaches_the_next_daemon)
     struct world w;
     struct attempt_key key = { 1, 1, 7 };
     struct err err = ERR_INIT;
-    char *tmp, *a, *script;
+    char *a, *script;
+    pid_t shim;
 
     open_world(&w);
     a = mem_printf("%s/a", unit_tmpdir());
-    tmp = own_file(&w, 1, "exit.tmp");
-    CHECK(fs_mkdir_p(tmp, 0700, NULL) == 0);
     script = mem_printf("echo > %s; sleep 0.2; exit 3", a);
     run_sh(&w, 1, script);
     turn_until_file(&w, a);
+    shim = shim_of(&w, 1);
+    limit_records(&w, 1, shim, 5);
     stop_daemon(&w);
     nanosleep(&(struct timespec){ 0, 500000000 }, NULL); /* it ends meanwhile, most likely */
     start_daemon(&w);
-    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    CHECK_OK(node_adopt(w.node, &key, false, &err), &err);
     turn_until_ended(&w, 1);
     CHECK_INT(w.ends[0].outcome, ATTEMPT_EXITED);
     CHECK_INT(w.ends[0].code, 3);
-    CHECK(rmdir(tmp) == 0);
-    free(tmp);
+    limit_records(&w, 1, shim, -1);
     free(a);
     free(script);
     close_world(&w);

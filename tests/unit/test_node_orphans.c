@@ -81,7 +81,7 @@ TEST(all_killed_then_a_new_daemon)
     CHECK(gone_within(shim, 5 * NS_PER_S));
     CHECK(alive(left));
     start_daemon(&w);
-    CHECK_OK(node_adopt(w.node, &key, &err), &err);
+    CHECK_OK(node_adopt(w.node, &key, false, &err), &err);
     turn_until_ended(&w, 1);
     CHECK_INT(w.ends[0].outcome, ATTEMPT_LOST);
     CHECK(gone_within(left, NS_PER_S));
@@ -112,16 +112,20 @@ static pid_t start_with(const char *entry)
 
 TEST(marks_are_whole_entries)
 {
-    static const char *const entries[] = { "HIVE_X=/a/1.1", "HIVE_X=/a/1.12", "XHIVE_X=/a/1.1",
-                                           "HIVE_X=/b/1.1" };
-    pid_t pids[4];
+    static const char *const entries[] = {
+        "HIVE_ATTEMPT_PREFIX=/a/attempts/0/17.1",     "HIVE_ATTEMPT_PREFIX=/a/attempts/0/17.10",
+        "HIVE_ATTEMPT_PREFIX=/a/attempts/0/17.1.out", "HIVE_ATTEMPT_PREFIX=/a/attempts/0/17.1/x",
+        "XHIVE_ATTEMPT_PREFIX=/a/attempts/0/17.1",    "HIVE_ATTEMPT_PREFIX=/b/attempts/0/17.1",
+        "X=HIVE_ATTEMPT_PREFIX=/a/attempts/0/17.1"
+    };
+    pid_t pids[ARRAY_LEN(entries)];
     int status;
 
-    for (int i = 0; i < 4; i++)
+    for (size_t i = 0; i < ARRAY_LEN(entries); i++)
         pids[i] = start_with(entries[i]);
-    CHECK_INT(sys_kill_marked("HIVE_X=/a/1.1", now() + NS_PER_S), 1);
+    CHECK_INT(sys_kill_marked(entries[0], now() + NS_PER_S), 1);
     CHECK(waitpid(pids[0], &status, 0) == pids[0] && WIFSIGNALED(status));
-    for (int i = 1; i < 4; i++) {
+    for (size_t i = 1; i < ARRAY_LEN(entries); i++) {
         CHECK_INT(waitpid(pids[i], &status, WNOHANG), 0);
         kill(pids[i], SIGKILL);
         waitpid(pids[i], &status, 0);
