@@ -74,6 +74,8 @@ static void live_reason(struct head *h, const struct head_job *j, struct buf *b)
     case WAIT_NONE:
         if (j->run && j->run->killed)
             buf_append_str(b, head_reason_cancelling);
+        else if (j->run && j->run->before)
+            buf_printf(b, "starts the moment job %" PRId64 " ends", j->run->before->key.job);
         else if (j->tasks && j->held)
             buf_append_str(b, "held");
         break;

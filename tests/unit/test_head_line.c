@@ -59,6 +59,11 @@ TEST(the_next_ones_are_handed_over_before_the_place_is_free)
     }
     sched_node_get(r.head->sched, 0, NULL, &used);
     CHECK_INT(used.threads, 1);
+    char *json = rig_object(&r, ids[1]);
+    char *reason = mem_printf("\"reason\":\"starts the moment job %lld ends\"", (long long)ids[0]);
+    CHECK(strstr(json, reason));
+    free(json);
+    free(reason);
     rig_fini(&r);
 }
 
