@@ -314,42 +314,48 @@ static void note_attempt(void *arg, int64_t job, int32_t attempt)
     buf_append(arg, &key, sizeof(key));
 }
 
-static int prune(struct head *h, struct buf *keys, int64_t *removed, struct err *err)
+/* Before the rows are gone for good: after a crash in between they are pruned again, where files
+ * without rows would stay for ever. */
+static void remove_files(struct head *h, struct buf *keys)
 {
-    int64_t wall = clock_wall_ns(h->clock);
-    int64_t keep = conf_int(h->conf, CONF_history_keep);
+    struct err err = ERR_INIT;
+    struct attempt_key key;
 
-    return store_begin(h->store, err) != 0 ||
-                   store_prune(h->store, JOB_SUCCEEDED, keep > 0 && keep < wall ? wall - keep : 0,
-                               conf_int(h->conf, CONF_history_max_jobs), wall - KEY_KEEP_NS,
-                               PRUNE_BATCH, note_attempt, keys, removed, err) != 0 ||
-                   store_commit(h->store, err) != 0
-               ? -1
-               : 0;
+    for (; buf_len(keys) >= sizeof(key); buf_consume(keys, sizeof(key))) {
+        memcpy(&key, buf_data(keys), sizeof(key));
+        if (attempt_remove(store_dirfd(h->store), &key, &err) != 0)
+            log_warning(h->log, "old output stays: %s", err.msg);
+    }
+}
+
+static int prune(struct head *h, int64_t *removed, struct err *err)
+{
+    int64_t wall = clock_wall_ns(h->clock), keep = conf_int(h->conf, CONF_history_keep);
+    struct buf keys = BUF_INIT;
+    int rc = -1;
+
+    if (store_begin(h->store, err) == 0 &&
+        store_prune(h->store, JOB_SUCCEEDED, keep > 0 && keep < wall ? wall - keep : 0,
+                    conf_int(h->conf, CONF_history_max_jobs), wall - KEY_KEEP_NS, PRUNE_BATCH,
+                    note_attempt, &keys, removed, err) == 0) {
+        remove_files(h, &keys);
+        rc = store_commit(h->store, err);
+    }
+    buf_fini(&keys);
+    return rc;
 }
 
 /* In a transaction of its own: what clients wait for doesn't wait for it. */
 static void prune_history(struct head *h)
 {
     struct err err = ERR_INIT;
-    struct buf keys = BUF_INIT;
-    struct attempt_key key;
     int64_t removed = 0;
 
     h->prune_due = false;
     ev_timer_set_after(h->loop, &h->prune_timer, PRUNE_NS);
-    if (prune(h, &keys, &removed, &err) != 0) {
+    if (prune(h, &removed, &err) != 0)
         head_fail_turn(h, &err);
-        buf_fini(&keys);
-        return;
-    }
-    for (; buf_len(&keys) >= sizeof(key); buf_consume(&keys, sizeof(key))) {
-        memcpy(&key, buf_data(&keys), sizeof(key));
-        if (attempt_remove(store_dirfd(h->store), &key, &err) != 0)
-            log_warning(h->log, "old output stays: %s", err.msg);
-    }
-    buf_fini(&keys);
-    if (removed >= PRUNE_BATCH)
+    else if (removed >= PRUNE_BATCH)
         ev_timer_set_after(h->loop, &h->prune_timer, PRUNE_AGAIN_NS);
 }
 

@@ -862,6 +862,26 @@ TEST(history_is_limited_in_number)
     rig_fini(&r);
 }
 
+/* Rows without files are pruned again; files without rows would never be. */
+TEST(output_goes_before_the_rows_that_lead_to_it)
+{
+    rig_init(&r, "4");
+    rig_set(&r, CONF_history_keep, "1h");
+    int64_t old = rig_submit(&r, "{}");
+    make_output(old);
+    end_with(old, ATTEMPT_EXITED, 0);
+    rig_disk.fail_writes = SQLITE_FULL;
+    rig_pass(&r, 4000 * NS_PER_S);
+    rig_pass(&r, 61 * NS_PER_S);
+    CHECK(has_row(old) && !has_output(old));
+    rig_crash(&r);
+    rig_disk.fail_writes = 0;
+    rig_pass(&r, 61 * NS_PER_S);
+    rig_pass(&r, 61 * NS_PER_S);
+    CHECK(!has_row(old));
+    rig_fini(&r);
+}
+
 TEST(a_retry_of_a_job_that_was_pruned)
 {
     rig_init(&r, "1");
