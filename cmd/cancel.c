@@ -58,8 +58,6 @@ static int run(const struct cmd *cmd, int argc, char **argv)
     return code;
 }
 
-static const char *const synopsis[] = { "[OPTIONS] JOB…", NULL };
-
 static const struct cmd_example examples[] = {
     { "hive cancel 12", "end job 12 and every process it has started" },
     { "hive cancel --grace 30s 12 13_4", "with half a minute to clean up" },
@@ -70,7 +68,7 @@ const struct cmd cmd_cancel = {
     .name = "cancel",
     .group = CMD_GROUP_JOBS,
     .summary = "end jobs, queued or running",
-    .synopsis = synopsis,
+    .synopsis = job_action_synopsis,
     .description = "A queued job is taken out of the queue. A running one is ended with all "
                    "processes it has started, "
                    "those that went into the background included. Cancelling an array cancels all "

@@ -10,6 +10,19 @@
 #include "cmd/cmd.h"
 #include "cmd/job_view.h"
 
+#include <stddef.h>
+
+struct args {
+    bool quiet, json;
+};
+
+const struct opt job_action_options[] = {
+    JOB_ACTION_OPTIONS(struct args),
+    OPT_END,
+};
+
+const char *const job_action_synopsis[] = { "[OPTIONS] JOB…", NULL };
+
 static void report(const struct job_action *action, const char *id, yyjson_val *job,
                    struct jsonw *json)
 {
@@ -85,4 +98,21 @@ int job_action_run(const struct cmd *cmd, const struct job_action *action, int a
         if (client_check_id(argv[i], &err) != 0)
             return cmd_fail(&err);
     return act_all(action, argc - first, argv + first);
+}
+
+int job_action_plain(const struct cmd *cmd, const char *(*done)(const struct job_view *job),
+                     int argc, char **argv)
+{
+    struct args a = { .quiet = false };
+    int first, code;
+
+    if (!cmd_parse(cmd, &a, argc, argv, &first, NULL, &code))
+        return code;
+    struct job_action action = {
+        .word = cmd->name,
+        .quiet = a.quiet,
+        .json = a.json,
+        .done = done,
+    };
+    return job_action_run(cmd, &action, argc, argv, first);
 }

@@ -3,6 +3,8 @@
 #ifndef HIVE_CMD_JOB_ACTION_H
 #define HIVE_CMD_JOB_ACTION_H
 
+#include "base/opt.h"
+
 #include <stdbool.h>
 
 struct buf;
@@ -22,14 +24,17 @@ struct job_action {
 int job_action_run(const struct cmd *cmd, const struct job_action *action, int argc, char **argv,
                    int first);
 
-/* For commands with no options but these: */
-struct job_action_args {
-    bool quiet, json;
-};
 #define JOB_ACTION_OPTIONS(type)                                                                   \
     { 'q', "quiet", OPT_FLAG, NULL, "print nothing", .dest = offsetof(type, quiet) },              \
     {                                                                                              \
         0, "json", OPT_FLAG, NULL, "print the jobs as JSON", .dest = offsetof(type, json)          \
     }
+
+/* For commands that are called as the route is and take nothing but these options: what their
+ * `options`, `synopsis` and `run` are. */
+extern const struct opt job_action_options[];
+extern const char *const job_action_synopsis[];
+int job_action_plain(const struct cmd *cmd, const char *(*done)(const struct job_view *job),
+                     int argc, char **argv);
 
 #endif

@@ -6,13 +6,6 @@
 
 #include "cmd/job_view.h"
 
-#include <stddef.h>
-
-static const struct opt options[] = {
-    JOB_ACTION_OPTIONS(struct job_action_args),
-    OPT_END,
-};
-
 static const char *done(const struct job_view *job)
 {
     return job->status == JOB_QUEUED ? "queued" : job->status_text;
@@ -20,21 +13,8 @@ static const char *done(const struct job_view *job)
 
 static int run(const struct cmd *cmd, int argc, char **argv)
 {
-    struct job_action_args a = { .quiet = false };
-    int first, code;
-
-    if (!cmd_parse(cmd, &a, argc, argv, &first, NULL, &code))
-        return code;
-    struct job_action action = {
-        .word = "release",
-        .quiet = a.quiet,
-        .json = a.json,
-        .done = done,
-    };
-    return job_action_run(cmd, &action, argc, argv, first);
+    return job_action_plain(cmd, done, argc, argv);
 }
-
-static const char *const synopsis[] = { "[OPTIONS] JOB…", NULL };
 
 static const struct cmd_example examples[] = {
     { "hive release 12", "job 12 starts when there is room for it" },
@@ -45,9 +25,9 @@ const struct cmd cmd_release = {
     .name = "release",
     .group = CMD_GROUP_JOBS,
     .summary = "let held jobs start",
-    .synopsis = synopsis,
+    .synopsis = job_action_synopsis,
     .description = "Takes back hive hold, or the --hold of hive submit.",
-    .options = options,
+    .options = job_action_options,
     .examples = examples,
     .operands = "job",
     .run = run,

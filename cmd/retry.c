@@ -6,13 +6,6 @@
 
 #include "cmd/job_view.h"
 
-#include <stddef.h>
-
-static const struct opt options[] = {
-    JOB_ACTION_OPTIONS(struct job_action_args),
-    OPT_END,
-};
-
 static const char *done(const struct job_view *job)
 {
     return job->status == JOB_QUEUED ? "queued again" : job->status_text;
@@ -20,21 +13,8 @@ static const char *done(const struct job_view *job)
 
 static int run(const struct cmd *cmd, int argc, char **argv)
 {
-    struct job_action_args a = { .quiet = false };
-    int first, code;
-
-    if (!cmd_parse(cmd, &a, argc, argv, &first, NULL, &code))
-        return code;
-    struct job_action action = {
-        .word = "retry",
-        .quiet = a.quiet,
-        .json = a.json,
-        .done = done,
-    };
-    return job_action_run(cmd, &action, argc, argv, first);
+    return job_action_plain(cmd, done, argc, argv);
 }
-
-static const char *const synopsis[] = { "[OPTIONS] JOB…", NULL };
 
 static const struct cmd_example examples[] = {
     { "hive retry 12", "run job 12 once more" },
@@ -45,13 +25,13 @@ const struct cmd cmd_retry = {
     .name = "retry",
     .group = CMD_GROUP_JOBS,
     .summary = "run finished jobs again",
-    .synopsis = synopsis,
+    .synopsis = job_action_synopsis,
     .description = "Puts jobs that have ended, however they ended, back into the queue: a new "
                    "attempt of the same job, "
                    "with the same id, command and folder. Output of earlier attempts stays "
                    "readable: hive logs "
                    "--attempt N JOB.",
-    .options = options,
+    .options = job_action_options,
     .examples = examples,
     .operands = "job",
     .run = run,
