@@ -44,7 +44,7 @@ done
 
 # another user
 if is_root && command -v setpriv >/dev/null; then
-    chmod 755 "$T"
+    hive_for_all
     other='setpriv --reuid 65534 --regid 65534 --clear-groups'
     as_other() { $other curl -m 10 -s -o "$T/other.body" -w '%{http_code}' "$@"; }
     : >other.body
@@ -58,20 +58,20 @@ if is_root && command -v setpriv >/dev/null; then
     chmod 755 run
     chmod 777 run/hive.sock
     like 'another user at the socket, were it open' "$(as_other --unix-socket "$T/run/hive.sock" http://localhost/api/v1/health)" '^(401|403)$'
-    run $other env HIVE_RUNTIME_DIR="$T/run" HIVE_STATE_DIR="$T/state" PATH="$PATH" HOME=/tmp "$HIVE" status
+    run $other env HIVE_RUNTIME_DIR="$T/run" HIVE_STATE_DIR="$T/state" PATH="$PATH" HOME=/tmp "$hive_for_all" status
     is 'hive of another user: not allowed' "$status" 4
     is 'no job came of it' "$(curl -s "$api/jobs" | jq '.jobs|length')" 1
     # a daemon of a user serves root, but not a third user
     mkdir -p "$T/theirs"
     chown 65534 "$T/theirs"
-    $other env HIVE_STATE_DIR="$T/theirs/state" HIVE_RUNTIME_DIR="$T/theirs/run" HIVE_CONFIG=/dev/null HOME="$T/theirs" "$HIVE" daemon --listen 127.0.0.1:0 2>"$T/theirs.log" &
+    $other env HIVE_STATE_DIR="$T/theirs/state" HIVE_RUNTIME_DIR="$T/theirs/run" HIVE_CONFIG=/dev/null HOME="$T/theirs" "$hive_for_all" daemon --listen 127.0.0.1:0 2>"$T/theirs.log" &
     theirs=$!
     if wait_for 10 grep -q 'API at' "$T/theirs.log"; then
         their_url=$(sed -n 's/.*API at \(http:[^ ]*\).*/\1/p' "$T/theirs.log")
         is 'root may use the daemon of a user' "$(code "$their_url/api/v1/health")" 200
         is 'its user may' "$(as_other "$their_url/api/v1/health")" 200
         is 'a third may not' "$(setpriv --reuid 12345 --clear-groups curl -m 10 -s -o /dev/null -w '%{http_code}' "$their_url/api/v1/health")" 401
-        is 'its jobs run as its user' "$($other env HIVE_RUNTIME_DIR="$T/theirs/run" HIVE_STATE_DIR="$T/theirs/state" HIVE_CONFIG=/dev/null HOME="$T/theirs" "$HIVE" submit --follow --workdir / 'id -u' 2>/dev/null)" 65534
+        is 'its jobs run as its user' "$($other env HIVE_RUNTIME_DIR="$T/theirs/run" HIVE_STATE_DIR="$T/theirs/state" HIVE_CONFIG=/dev/null HOME="$T/theirs" "$hive_for_all" submit --follow --workdir / 'id -u' 2>/dev/null)" 65534
     else
         ok 1 'a daemon of another user starts'
         sed 's/^/# /' "$T/theirs.log"

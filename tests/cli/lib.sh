@@ -120,6 +120,13 @@ skip() {
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
+# Makes a copy of hive that other users can run, wherever the project is: $hive_for_all.
+hive_for_all() {
+    chmod 755 "$T"
+    hive_for_all=$T/hive-for-all
+    cp "$HIVE" "$hive_for_all"
+}
+
 # wait_for SECONDS COMMAND...: until it succeeds; fails when the time is over
 wait_for() {
     wait_end=$(($(date +%s) + $1))

@@ -148,11 +148,11 @@ run timeout 4 hive daemon --listen none
 like 'an empty file is taken for a new database, or refused; no crash' "$status" '^(0|1|124)$'
 restore
 if is_root; then
-    chmod 711 "$T"
+    hive_for_all
     chown -R 65534:65534 "$T/state" "$T/run"
     chmod 000 "$db"
     fails 4 'an unreadable database' 'ermission denied|not allowed|may not' \
-        setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent hive daemon --listen none
+        setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/nonexistent "$hive_for_all" daemon --listen none
     chown -R 0:0 "$T/run"
 else
     chmod 000 "$db"

@@ -57,8 +57,10 @@ static void leave_chroot(void)
 {
     int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
-    char name[PATH_MAX];
+    char name[PATH_MAX], folder[PATH_MAX];
 
+    if (!getcwd(folder, sizeof(folder)))
+        die("working folder");
     if (root < 0 || self < 0 || setns(self, CLONE_NEWNS) < 0)
         die("chroot");
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -71,6 +73,8 @@ static void leave_chroot(void)
     if (!getcwd(name, sizeof(name)))
         die("chroot");
     pivot(name);
+    if (chdir(folder) < 0)
+        die(folder);
 }
 
 static void make_private(void)
