@@ -22,6 +22,13 @@ int64_t view_int(yyjson_val *obj, const char *key, int64_t none)
     return yyjson_is_int(v) ? yyjson_get_sint(v) : none;
 }
 
+double view_num(yyjson_val *obj, const char *key, double none)
+{
+    yyjson_val *v = yyjson_obj_get(obj, key);
+
+    return yyjson_is_num(v) ? yyjson_get_num(v) : none;
+}
+
 int64_t view_time(yyjson_val *obj, const char *key)
 {
     int64_t ns;

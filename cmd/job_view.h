@@ -37,6 +37,7 @@ void job_view_ending(const struct job_view *v, struct buf *b);
 /* A text field of an object, "" when absent; a number, `none` when absent. */
 const char *view_str(yyjson_val *obj, const char *key);
 int64_t view_int(yyjson_val *obj, const char *key, int64_t none);
+double view_num(yyjson_val *obj, const char *key, double none);
 /* RFC 3339 to wall time, 0 when absent. */
 int64_t view_time(yyjson_val *obj, const char *key);
 /* Local time, "2026-11-20 18:13:14", or "-" for 0. */

@@ -526,16 +526,21 @@ const struct cmd cmd_status = {
     .group = CMD_GROUP_JOBS,
     .summary = "show jobs and machines",
     .synopsis = synopsis,
-    .description = "Without an argument: each machine with what is reserved on it, the running "
-                   "jobs, the queued ones "
-                   "in the order in which they would start, and the last that ended. `jobs` lists "
-                   "all jobs, newest "
-                   "first, `nodes` the machines; job ids show everything about these jobs.\n\n"
-                   "--json prints one JSON value with the same objects as the REST API: {\"api\": "
-                   "1, \"jobs\": [...], "
-                   "\"nodes\": [...]}; fields are only ever added. With --watch it prints such a "
-                   "value, on one line, "
-                   "each time something has changed.",
+    .description =
+        "Without an argument: each machine with what is reserved on it, the running "
+        "jobs, the queued ones "
+        "in the order in which they would start, and the last that ended. `jobs` lists "
+        "all jobs, newest "
+        "first, `nodes` the machines; job ids show everything about these jobs.\n\n"
+        "Of a machine THREADS and MEMORY are what jobs have reserved of what there is. "
+        "CPU, IOWAIT (of the CPUs that jobs may use), LOAD (over a minute), FREE (memory "
+        "that could be had now) and USERS (logged in) are measured, at most 2 s "
+        "ago.\n\n"
+        "--json prints one JSON value with the same objects as the REST API: {\"api\": "
+        "1, \"jobs\": [...], "
+        "\"nodes\": [...]}; fields are only ever added. With --watch it prints such a "
+        "value, on one line, "
+        "each time something has changed.",
     .options = options,
     .examples = examples,
     .operands = "job|=jobs nodes",

@@ -206,13 +206,36 @@ void status_view_section(struct buf *out, enum status_list list, yyjson_val *job
         buf_printf(out, "%s and %" PRId64 " more\n", table_utf8() ? "…" : "...", total - shown);
 }
 
+static void add_percent(struct table *t, double percent)
+{
+    struct buf b = BUF_INIT;
+
+    if (percent >= 0)
+        buf_printf(&b, "%.0f%%", percent);
+    table_add_buf(t, &b);
+    buf_fini(&b);
+}
+
+static void add_load(struct table *t, yyjson_val *load)
+{
+    struct buf b = BUF_INIT;
+    yyjson_val *minute = yyjson_arr_get_first(load);
+
+    if (yyjson_is_num(minute))
+        buf_printf(&b, "%.2f", yyjson_get_num(minute));
+    table_add_buf(t, &b);
+    buf_fini(&b);
+}
+
 void status_view_nodes(struct buf *out, yyjson_val *nodes, const struct status_style *style)
 {
     static const struct table_column columns[] = {
         { .title = "NODE", .min = 8 },         { .title = "STATUS" },
-        { .title = "THREADS", .right = true }, { .title = "MEMORY", .right = true },
-        { .title = "GPUS", .right = true },    { .title = "JOBS", .right = true },
-        { .title = "NOTE", .min = 10 },
+        { .title = "THREADS", .right = true }, { .title = "CPU", .right = true },
+        { .title = "IOWAIT", .right = true },  { .title = "LOAD", .right = true },
+        { .title = "MEMORY", .right = true },  { .title = "FREE", .right = true },
+        { .title = "GPUS", .right = true },    { .title = "USERS", .right = true },
+        { .title = "JOBS", .right = true },    { .title = "NOTE", .min = 10 },
     };
     struct table t;
     struct buf b = BUF_INIT;
@@ -225,11 +248,18 @@ void status_view_nodes(struct buf *out, yyjson_val *nodes, const struct status_s
         buf_printf(&b, "%" PRId64 "/%" PRId64, view_int(n, "threads_used", 0),
                    view_int(n, "threads_total", 0));
         table_add_buf(&t, &b);
+        add_percent(&t, view_num(n, "cpu_percent", -1));
+        add_percent(&t, view_num(n, "iowait_percent", -1));
+        add_load(&t, yyjson_obj_get(n, "load"));
         str_format_size(&b, view_int(n, "memory_used_bytes", 0));
         buf_append_char(&b, '/');
         str_format_size(&b, view_int(n, "memory_total_bytes", 0));
         table_add_buf(&t, &b);
+        if (view_int(n, "memory_available_bytes", -1) >= 0)
+            str_format_size(&b, view_int(n, "memory_available_bytes", 0));
+        table_add_buf(&t, &b);
         add_number(&t, (int64_t)yyjson_arr_size(yyjson_obj_get(n, "gpus")));
+        add_number(&t, (int64_t)yyjson_arr_size(yyjson_obj_get(n, "users")));
         add_number(&t, view_int(n, "running_jobs", 0));
         table_add(&t, view_str(n, "note"));
     }

@@ -9,6 +9,7 @@
 #include "base/jsonx.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "sys/sample.h"
 #include "sys/sys.h"
 
 #include <inttypes.h>
@@ -369,9 +370,52 @@ void head_node_name(struct head *h, const char **name, const char **address)
     *address = h->address;
 }
 
+/* As exact as it was measured: hundredths. */
+static void put_known(struct jsonw *w, const char *key, double value)
+{
+    if (value < 0)
+        jsonw_null(w, key);
+    else
+        jsonw_double(w, key, (double)(int64_t)(value * 100 + 0.5) / 100);
+}
+
+static void put_known_int(struct jsonw *w, const char *key, int64_t value)
+{
+    if (value < 0)
+        jsonw_null(w, key);
+    else
+        jsonw_int(w, key, value);
+}
+
+/* `s` may be NULL: nothing is known. CPUs are those that jobs may use. */
+static void put_measured(struct jsonw *w, const struct sample *s)
+{
+    put_known_int(w, "memory_available_bytes", s ? s->memory.available : sys_memory_available());
+    put_known(w, "cpu_percent", s ? sample_cpu_busy(&s->usable) : -1);
+    put_known(w, "iowait_percent", s ? s->usable.iowait : -1);
+    jsonw_arr_open(w, "load");
+    for (int i = 0; s && i < 3 && s->load[i] >= 0; i++)
+        put_known(w, NULL, s->load[i]);
+    jsonw_arr_close(w);
+    put_known_int(w, "swap_total_bytes", s ? s->memory.swap_total : -1);
+    put_known_int(w, "swap_used_bytes", s ? s->memory.swap_used : -1);
+    jsonw_obj_open(w, "pressure");
+    put_known(w, "cpu_percent", s ? s->cpu_pressure.some : -1);
+    put_known(w, "memory_percent", s ? s->memory_pressure.some : -1);
+    put_known(w, "io_percent", s ? s->io_pressure.some : -1);
+    jsonw_obj_close(w);
+    put_known(w, "uptime_seconds", s && s->uptime_ns >= 0 ? (double)s->uptime_ns / 1e9 : -1);
+    jsonw_arr_open(w, "users");
+    for (int i = 0; s && i < s->users.count; i++)
+        jsonw_str(w, NULL, s->users.names[i]);
+    jsonw_arr_close(w);
+}
+
 void head_nodes(struct head *h, struct jsonw *w)
 {
     const char *note = node_memory_note(h->node);
+    const struct sample *sample = node_measure(h->node);
+
     for (int32_t i = 0; i < sched_node_count(h->sched); i++) {
         struct sched_resources have, used;
         sched_node_get(h->sched, i, &have, &used);
@@ -383,14 +427,8 @@ void head_nodes(struct head *h, struct jsonw *w)
         jsonw_int(w, "threads_used", used.threads);
         jsonw_int(w, "memory_total_bytes", have.memory);
         jsonw_int(w, "memory_used_bytes", used.memory);
-        int64_t available = sys_memory_available();
-        if (available >= 0)
-            jsonw_int(w, "memory_available_bytes", available);
-        else
-            jsonw_null(w, "memory_available_bytes");
+        put_measured(w, sample);
         jsonw_arr_open(w, "gpus");
-        jsonw_arr_close(w);
-        jsonw_arr_open(w, "users");
         jsonw_arr_close(w);
         jsonw_int(w, "running_jobs", (int64_t)node_running(h->node));
         jsonw_str(w, "memory_enforcement", *note ? "none" : "cgroup");

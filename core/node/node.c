@@ -488,6 +488,7 @@ struct node *node_create(struct ev_loop *loop, const struct log *log, const stru
         node_destroy(n);
         return NULL;
     }
+    measure_begin(n);
     shims_tend(n);
     return n;
 }
@@ -502,6 +503,7 @@ void node_destroy(struct node *n)
     ev_timer_clear(&n->report);
     ev_timer_clear(&n->look);
     ev_timer_clear(&n->tend);
+    measure_end(n);
     conns_close(n);
     /* It stays as long as its shims do. */
     spawner_detach(n, map_count(&n->runs) == 0 ? SPAWNER_PATIENCE_MS : 1);

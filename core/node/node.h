@@ -22,6 +22,7 @@ struct err;
 struct ev_loop;
 struct log;
 struct node;
+struct sample;
 
 /*
  * Starts the spawner by executing /proc/self/exe, and returns its control descriptor without
@@ -120,6 +121,12 @@ int node_adopt(struct node *n, const struct attempt_key *key, bool rebooted, str
 
 /* What is enforced here, for people: "" or "memory limits are not enforced: …". */
 const char *node_memory_note(const struct node *n);
+/*
+ * What the machine is doing (sys/sample.h), at most 2 s old if somebody asked within the last 10 s,
+ * and at most 10 s otherwise, when this asks for a new one. Borrowed, until the next turn. NULL when
+ * it can't be measured.
+ */
+const struct sample *node_measure(struct node *n);
 /* Attempts given to node_run or node_adopt whose end has not been reported. */
 size_t node_running(const struct node *n);
 

@@ -10,6 +10,7 @@
 #include "ev/ev.h"
 #include "node/node.h"
 #include "node/shim_proto.h"
+#include "sys/sample.h"
 
 /* After so many attempts a shim is replaced. */
 #define NODE_SHIM_ATTEMPTS 10000
@@ -83,6 +84,11 @@ struct node {
     struct list conns, idle;
     size_t idle_count, busy_count;
 
+    struct sampler *sampler; /* NULL: there is no /proc */
+    const struct sample *sample;
+    struct ev_timer measure;
+    int64_t looked_ns; /* when somebody asked last; 0: never */
+
     struct ev_io spawner; /* fd -1: none */
     pid_t spawner_pid;    /* 0: not known yet */
     int64_t spawner_started_ns;
@@ -115,6 +121,10 @@ void conn_signal(struct shim_conn *c, const struct attempt_key *key, int signo);
 void conns_trim(struct node *n);
 struct shim_conn *conns_find_stranger(const struct node *n, const struct attempt_key *key);
 void conn_bind(struct shim_conn *c, struct run *r);
+
+/* node_measure.c */
+void measure_begin(struct node *n);
+void measure_end(struct node *n);
 
 /* node_spawner.c */
 int spawner_attach(struct node *n, int fd, struct err *err); /* waits until it is ready */

@@ -60,6 +60,9 @@ is 'several jobs, JSON' "$(hive status --json "$memory" "$threads" | jq -c '[.jo
 exits 'one that exists and one that does not' 1 hive status "$threads" 99999
 like 'shows the one' "$out" "$threads"
 like 'names the other' "$err" 99999
+is 'what was measured' "$(hive status nodes --json | jq -c '.nodes[0] | [(.cpu_percent|type), (.iowait_percent|type), (.load|length), (.users|type), (.memory_available_bytes > 0), (.uptime_seconds > 0)]' |
+    sed 's/"null"/"number"/g')" '["number","number",3,"array",true,true]'
+like 'as a table' "$(hive status nodes | head -n 1)" '^NODE +STATUS +THREADS +CPU +IOWAIT +LOAD +MEMORY +FREE +GPUS +USERS +JOBS +NOTE'
 for line in "$(hive status)" "$(hive status jobs)" "$(hive status nodes)" "$(hive status "$threads")"; do
     check 'no blanks at line ends' sh -c '! printf "%s\n" "$1" | grep -q " $"' - "$line"
 done

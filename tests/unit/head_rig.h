@@ -121,7 +121,8 @@ static struct {
     int refuse_run; /* so many node_run() fail */
     const char *note;
     const int64_t *wall_ns;
-    const char *ahead; /* jobs.ahead; NULL: 0, for here all jobs are over in no time */
+    const struct sample *sample; /* NULL: nothing is measured */
+    const char *ahead;           /* jobs.ahead; NULL: 0, for here all jobs are over in no time */
 } rig_world;
 
 /* Only files: the head knows, now or since before it was started again. */
@@ -287,6 +288,12 @@ const char *node_memory_note(const struct node *n)
 {
     (void)n;
     return rig_world.note ? rig_world.note : "";
+}
+
+const struct sample *node_measure(struct node *n)
+{
+    (void)n;
+    return rig_world.sample;
 }
 
 size_t node_running(const struct node *n)

@@ -3,6 +3,7 @@
 #include "unit/head_rig.h"
 
 #include "base/limits.h"
+#include "sys/sample.h"
 
 static struct rig r;
 
@@ -859,6 +860,42 @@ TEST(history_is_limited_in_number)
     }
     CHECK(!has_row(447));
     CHECK(has_row(448) && has_row(450));
+    rig_fini(&r);
+}
+
+TEST(a_node_says_what_was_measured)
+{
+    struct sample s = { .load = { 3.26, 0, 12 }, .memory = { .available = 7, .swap_total = 100 } };
+    struct buf b = BUF_INIT;
+    struct jsonw w;
+
+    s.usable = (struct sample_cpu){ .user = 20.123, .kernel = 10, .iowait = 5.5, .idle = 64.377 };
+    s.memory.swap_used = -1;
+    s.cpu_pressure.some = s.memory_pressure.some = -1;
+    s.io_pressure.some = 0.5;
+    s.uptime_ns = 90 * NS_PER_S;
+    s.users.count = 2;
+    str_copy(s.users.names[0], sizeof(s.users.names[0]), "ann");
+    str_copy(s.users.names[1], sizeof(s.users.names[1]), "bob");
+    rig_init(&r, "2");
+    rig_world.sample = &s;
+    jsonw_init(&w, &b);
+    jsonw_arr_open(&w, NULL);
+    head_nodes(r.head, &w);
+    jsonw_arr_close(&w);
+    check_json(buf_data(&b), "\"memory_available_bytes\":7,\"cpu_percent\":30.12,"
+                             "\"iowait_percent\":5.5,\"load\":[3.26,0,12]");
+    check_json(buf_data(&b), "\"swap_total_bytes\":100,\"swap_used_bytes\":null");
+    check_json(buf_data(&b), "{\"cpu_percent\":null,\"memory_percent\":null,\"io_percent\":0.5}");
+    check_json(buf_data(&b), "\"uptime_seconds\":90,\"users\":[\"ann\",\"bob\"]");
+    rig_world.sample = NULL;
+    buf_clear(&b);
+    jsonw_init(&w, &b);
+    jsonw_arr_open(&w, NULL);
+    head_nodes(r.head, &w);
+    jsonw_arr_close(&w);
+    check_json(buf_data(&b), "\"cpu_percent\":null,\"iowait_percent\":null,\"load\":[]");
+    buf_fini(&b);
     rig_fini(&r);
 }
 

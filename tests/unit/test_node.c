@@ -2,6 +2,8 @@
 /* Running attempts and ending them. */
 #include "unit/node_world.h"
 
+#include "sys/sample.h"
+
 #include <grp.h>
 #include <sys/wait.h>
 
@@ -580,5 +582,25 @@ TEST(memory_limit)
     CHECK_OK(node_run(w.node, &r, &err), &err);
     turn_until_ended(&w, 4);
     CHECK_STR(attempt_outcome_name(w.ends[3].outcome), "timeout");
+    close_world(&w);
+}
+
+/* --- measuring -------------------------------------------------------------------------------- */
+
+TEST(the_machine_is_measured_again_while_somebody_looks)
+{
+    struct world w;
+    const struct sample *s;
+    int64_t first, deadline = now() + WAIT_S * NS_PER_S;
+
+    open_world(&w);
+    s = node_measure(w.node);
+    CHECK(s && s->memory.total > 0 && s->core_count > 0);
+    first = s->taken_ns;
+    CHECK(now() - first < 2 * NS_PER_S);
+    while ((s = node_measure(w.node))->taken_ns == first && now() < deadline)
+        CHECK(ev_turn(w.loop, 100 * NS_PER_MS, NULL) == 0);
+    CHECK(s->taken_ns > first);
+    CHECK(s->interval_ns > 0 && sample_cpu_busy(&s->cpu) >= 0);
     close_world(&w);
 }
