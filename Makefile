@@ -276,7 +276,7 @@ build/bench/measure: tests/bench/measure.c
 	$(call say,LINK,$@)
 	$Q$(CC) $(call warn,$(CC)) $(CFLAGS_ALL) -D_GNU_SOURCE -O2 -g $(CFLAGS) -o $@ $< $(LDFLAGS)
 # The long version: 10,000 kills, every call made to fail. `make test` runs a part of the same.
-faults: all faults-build
+faults: all dev faults-build
 	tests/faults/run
 
 # Drivers of the fault tests share nothing with what they test but the JSON library. `quiet` is a job, and static.
@@ -298,11 +298,16 @@ build/faults/wallclock.so: tests/faults/wallclock.c
 
 # Hosts as namespaces, cables between them, a name service: for tests/lab/lib.sh.
 .PHONY: lab-build
-lab-build: build/lab/host build/lab/link build/lab/nss/libnss_lab.so.2
+lab-build: build/lab/host build/lab/link build/lab/nss/libnss_lab.so.2 build/lab/sshrun
 build/lab/host build/lab/link: build/lab/%: tests/lab/%.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$Q$(CC) $(call warn,$(CC)) $(CFLAGS_ALL) -D_GNU_SOURCE -O2 -g $(CFLAGS) -o $@ $< $(LDFLAGS)
+# Of core/, under the sanitizers
+build/lab/sshrun: build/$(DEV)/obj/tests/lab/sshrun.o build/$(DEV)/libhive.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(CC) $(SANITIZE) $(CFLAGS) -o $@ $^ $(call vendor_libs,san$(tag)) $(LDFLAGS)
 build/lab/nss/libnss_lab.so.2: tests/lab/nss.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

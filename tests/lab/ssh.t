@@ -201,6 +201,24 @@ SSH_AUTH_SOCK=$T/nobody run_ssh -F /dev/null alice@alpha true
 refused 'an agent that is gone' 'the agent: '
 cp "$T/authorized" "$authorized"
 
+{
+    printf '\0\0\0\032sk-ssh-ed25519@openssh.com\0\0\0\040'
+    head -c 32 /dev/zero
+    printf '\0\0\0\004ssh:'
+} | base64 -w 0 | sed 's/^/sk-ssh-ed25519@openssh.com /' >"$T/sk.pub"
+config "IdentityFile $T/sk"
+run_ssh -F "$T/config" alice@alpha true
+refused 'a security key' "$T/sk: .*security key" "needs the system's ssh"
+ssh-keygen -q -s "$T/ed25519" -I test -n alice "$T/ecdsa256.pub" 2>/dev/null
+config "IdentityFile $T/ecdsa256"
+run_ssh -F "$T/config" alice@alpha true
+refused 'a certificate' "$T/ecdsa256-cert.pub: certificates need" "needs the system's ssh"
+config 'HostName fd77::11' 'HostKeyAlias alpha' 'AddressFamily inet6' 'BindAddress fd77::1'
+run_ssh -F "$T/config" alice@elsewhere 'echo $SSH_CONNECTION'
+like 'IPv6, from an address, by another name' "$out" '^fd77::1 [0-9]* fd77::11 22$'
+config 'BindAddress 10.99.0.1'
+run_ssh -F "$T/config" alice@alpha true
+refused 'an address that is not ours' "can't connect from BindAddress 10.99.0.1"
 server -o PubkeyAuthentication=no -o PasswordAuthentication=yes
 run_ssh -P $port alice@alpha true
 refused 'a server that wants passwords' 'takes no keys, only: password' "needs the system's ssh"
@@ -265,14 +283,12 @@ server -o 'RekeyLimit=1M'
 timeout 120 "$run" -i -P $port alpha cat <"$T/big" >"$T/big.back" 2>"$T/run.err"
 check '50 MB there and back, new keys each megabyte' cmp "$T/big" "$T/big.back"
 is 'and its status' "$(cat "$T/run.err")" '0: exited 0'
-for cipher in aes128-ctr; do
-    server -o 'RekeyLimit=1M' -o "Ciphers=$cipher" -o LogLevel=DEBUG1
-    timeout 120 "$run" -i -P $port alpha cat 'head -c 5000000 /dev/zero >&2' <"$T/big" >"$T/big.back" 2>"$T/run.err"
-    check "the same with $cipher and beside another channel" cmp "$T/big" "$T/big.back"
-    is 'of which nothing is lost' "$(tr -cd '\0' <"$T/run.err" | wc -c)" 5000000
-    [ "$(lab_on alpha grep -c 'set_newkeys\|rekey out\|SSH2_MSG_NEWKEYS received' "/var/log/sshd-$port.log")" -gt 40 ]
-    ok $? 'keys were exchanged anew all along'
-done
+server -o 'RekeyLimit=1M' -o Ciphers=aes128-ctr -o LogLevel=DEBUG1
+timeout 120 "$run" -i -P $port alpha cat 'head -c 5000000 /dev/zero >&2' <"$T/big" >"$T/big.back" 2>"$T/run.err"
+check 'the same with aes128-ctr and beside another channel' cmp "$T/big" "$T/big.back"
+is 'of which nothing is lost' "$(tr -cd '\0' <"$T/run.err" | wc -c)" 5000000
+rekeyed() { [ "$(lab_on alpha grep -c 'SSH2_MSG_NEWKEYS received' "/var/log/sshd-$port.log")" -gt "$1" ]; }
+check 'keys were exchanged anew all along' rekeyed 40
 
 # --- dropbear ---
 
@@ -320,7 +336,7 @@ refused 'one that talks a megabyte' 'too_large: 127.0.0.1 is no SSH server: it s
 took_below 3 'in time'
 listener 'HTTP/1.1 400 Bad Request\r\n' 1
 run_ssh -t 0.5 -P $port 127.0.0.1 true
-refused 'one of another protocol' 'timeout: '
+refused 'one of another protocol' "timeout: 127.0.0.1 doesn't speak SSH; it says: HTTP/1.1 400 Bad Request"
 listener 'SSH-1.5-old\r\n' 1
 run_ssh -P $port 127.0.0.1 true
 refused 'an old version' 'corrupt: .*SSH-1.5-old'
@@ -371,11 +387,14 @@ long 'echo up; sleep 3; echo still; exit 6'
 wait "$long_pid"
 is 'a silent command is no dead host' "$?/$(tail -n 1 "$T/long.out")" 6/still
 rm -f "$T/ready"
-"$run" -w -a 0.3 -e "$T/ready" alpha true >/dev/null 2>"$T/long.err" &
+server -o 'RekeyLimit=default 1' -o LogLevel=DEBUG1
+"$run" -w -a 0.3 -P $port -e "$T/ready" alpha true >/dev/null 2>"$T/long.err" &
 long_pid=$!
 wait_for 10 test -e "$T/ready"
-sleep_pings() { [ "$(lab_on alpha sh -c 'grep -c . /var/log/sshd.log')" -gt 0 ] && ! lab_gone $long_pid; }
-check 'a connection without commands stays' sleep_pings
+check 'new keys each second, and no command' wait_for 15 rekeyed 3
+check 'the connection stays' kill -0 "$long_pid"
+pings() { [ "$(lab_on alpha grep -c 'ctype keepalive@hive' "/var/log/sshd-$port.log")" -gt 4 ]; }
+check 'and asks whether the host is there' wait_for 15 pings
 lab_crash alpha
 wait_for 5 lab_gone "$long_pid"
 ok $? 'until the host dies'
