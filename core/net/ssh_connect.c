@@ -16,7 +16,7 @@
 
 struct ssh_connect {
     struct ev_loop *loop;
-    struct ssh_connect_address address[SSH_CONNECT_ADDRESSES_MAX];
+    struct resolve_address address[SSH_CONNECT_ADDRESSES_MAX];
     size_t count, next;
     uint16_t port;
     char *bind_address; /* or NULL */
@@ -41,33 +41,21 @@ void ssh_connect_address_text(const struct sockaddr_storage *addr, char *out, si
 }
 
 int ssh_connect_resolve(void *arg, const char *host, uint16_t port, int family,
-                        struct ssh_connect_address *out, struct err *err)
+                        struct resolve_address *out, struct err *err)
 {
-    struct addrinfo hints = { .ai_family = family, .ai_socktype = SOCK_STREAM };
-    struct addrinfo *found;
-    char service[8];
-    int count = 0, rc;
+    struct err why = ERR_INIT;
+    int count = resolve_wait(host, port, family, NULL, out, SSH_CONNECT_ADDRESSES_MAX, &why);
 
     (void)arg;
-    snprintf(service, sizeof service, "%u", (unsigned)port);
-    rc = getaddrinfo(host, service, &hints, &found);
-    if (rc == EAI_AGAIN) {
-        err_set(err, ERR_UNAVAILABLE, "%s: no name server answers", host);
-        return err_hint(err, "check the network, or give HostName an address");
-    }
-    if (rc != 0) {
-        err_set(err, ERR_NOT_FOUND, "%s: %s", host,
-                rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
-        return err_hint(err, "check the name, or set HostName for it in ~/.ssh/config");
-    }
-    for (struct addrinfo *a = found; a && count < SSH_CONNECT_ADDRESSES_MAX; a = a->ai_next) {
-        if (a->ai_addrlen > sizeof out->addr)
-            continue;
-        memcpy(&out[count].addr, a->ai_addr, a->ai_addrlen);
-        out[count++].len = a->ai_addrlen;
-    }
-    freeaddrinfo(found);
-    return count;
+    if (count >= 0)
+        return count;
+    if (why.kind == ERR_UNAVAILABLE)
+        err_hint(&why, "check the network, or give HostName an address");
+    else if (why.kind == ERR_NOT_FOUND)
+        err_hint(&why, "check the name, or set HostName for it in ~/.ssh/config");
+    if (err)
+        *err = why;
+    return -1;
 }
 
 static void connect_free(struct ssh_connect *c)
@@ -173,7 +161,7 @@ static int connect_bind(struct ssh_connect *c, int fd, int family)
 }
 
 /* 0: under way. */
-static int connect_try(struct ssh_connect *c, const struct ssh_connect_address *a)
+static int connect_try(struct ssh_connect *c, const struct resolve_address *a)
 {
     int64_t now = ev_now_ns(c->loop), left = c->deadline_ns - now;
 

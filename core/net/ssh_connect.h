@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * TCP connections that an event loop waits for: one address after another, with a deadline for all
- * of them. Looking a name up may block (getaddrinfo), so it is for a link process and never for the
- * daemon; addresses never block.
+ * of them. Looking a name up waits (resolve.h), so it is for a link process and never for the daemon;
+ * addresses never wait.
  */
 #ifndef HIVE_NET_SSH_CONNECT_H
 #define HIVE_NET_SSH_CONNECT_H
 
+#include "net/resolve.h"
 #include "net/ssh_config.h"
 
 #include <stddef.h>
@@ -19,19 +20,14 @@ struct ssh_connect;
 
 #define SSH_CONNECT_ADDRESSES_MAX 16
 
-struct ssh_connect_address {
-    struct sockaddr_storage addr;
-    socklen_t len;
-};
-
 /* Finds at most SSH_CONNECT_ADDRESSES_MAX addresses, in the order to try; returns how many, or
  * -1. `family` is AF_UNSPEC, AF_INET or AF_INET6. */
 typedef int ssh_connect_resolve_fn(void *arg, const char *host, uint16_t port, int family,
-                                   struct ssh_connect_address *out, struct err *err);
+                                   struct resolve_address *out, struct err *err);
 
-/* The system's: /etc/hosts and name servers. ERR_NOT_FOUND for names that nobody knows. */
+/* resolve_wait(), with hints for users of ~/.ssh/config. */
 int ssh_connect_resolve(void *arg, const char *host, uint16_t port, int family,
-                        struct ssh_connect_address *out, struct err *err);
+                        struct resolve_address *out, struct err *err);
 
 struct ssh_connect_target {
     const char *host; /* name or address */

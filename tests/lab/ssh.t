@@ -22,6 +22,7 @@ server() {
     port=$((port + 1))
     server_args=
     lab_on alpha /usr/sbin/sshd -p $port -E "/var/log/sshd-$port.log" -o "PidFile=/run/sshd-$port.pid" "$@"
+    wait_for 20 test -s "$(lab_path alpha "/run/sshd-$port.pid")" # written when it listens; it forks before
 }
 # agreed NAME METHOD: a command ran, and METHOD was agreed on
 agreed() {
@@ -347,7 +348,7 @@ for pid in $listeners; do kill "$pid"; done
 run_ssh -P 1 127.0.0.1 true
 refused 'a port where nobody listens' "unavailable: can't connect to 127.0.0.1: 127.0.0.1 port 1: Connection refused"
 run_ssh -t 5 no-such-host true
-refused 'a name that nobody knows' "can't connect to no-such-host: no-such-host: "
+refused 'a name that nobody knows' "can't connect to no-such-host: .*nobody here knows the name"
 
 # --- peers that die ---
 

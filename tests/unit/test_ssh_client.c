@@ -688,7 +688,7 @@ static void on_connected(void *arg, int fd, const struct err *err)
 
 /* A port where nobody listens first, then the listener. */
 static int resolve_two(void *arg, const char *host, uint16_t port, int family,
-                       struct ssh_connect_address *out, struct err *err)
+                       struct resolve_address *out, struct err *err)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
     const uint16_t ports[] = { 1, port };
@@ -706,7 +706,7 @@ static int resolve_two(void *arg, const char *host, uint16_t port, int family,
 }
 
 static int resolve_none(void *arg, const char *host, uint16_t port, int family,
-                        struct ssh_connect_address *out, struct err *err)
+                        struct resolve_address *out, struct err *err)
 {
     (void)arg;
     (void)port;
