@@ -148,7 +148,7 @@ int client_fail_lib(struct ssh_client *c, const char *doing)
         str_append_safe(&text, message ? message : "", SIZE_MAX);
         err_set(&err, code == LIBSSH2_ERROR_TIMEOUT ? ERR_TIMEOUT : ERR_CORRUPT,
                 "%s: %s failed: %s", c->name, doing, buf_data(&text));
-        err_hint(&err, "if that stays so: set `ssh = system` for this host");
+        err_hint(&err, "if that stays so: use the system's ssh for this host");
     }
     buf_fini(&text);
     return client_fail(c, &err);
@@ -506,7 +506,7 @@ static void client_begin(struct ev_timer *t)
         c->needs_system = true;
         err_set(&err, ERR_UNPROCESS, "%s: only the system's ssh can do what is asked for: %s",
                 c->name, config->why ? config->why : "see ssh_config");
-        err_hint(&err, "set `ssh = system` for this host");
+        err_hint(&err, "use the system's ssh for this host");
         client_fail(c, &err);
     } else if (client_load_known(c) == 0 && client_choose_methods(c) == 0) {
         struct ssh_connect_target target = { .host = config->host,

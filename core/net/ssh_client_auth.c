@@ -308,7 +308,7 @@ static void fail_methods(struct ssh_client *c)
     c->needs_system = true;
     err_set(&err, ERR_UNPROCESS, "%s@%s: the server takes no keys, only: %s", c->opt.config->user,
             c->name, c->auth.methods);
-    err_hint(&err, "set `ssh = system` for this host");
+    err_hint(&err, "use the system's ssh for this host");
     client_fail(c, &err);
 }
 
@@ -329,14 +329,14 @@ static void fail_keys(struct ssh_client *c)
     if (wants_more(c)) {
         err_set(&err, ERR_UNPROCESS, "%s@%s: the server wants more than a key: %s", user, c->name,
                 c->auth.methods);
-        err_hint(&err, "set `ssh = system` for this host");
+        err_hint(&err, "use the system's ssh for this host");
     } else if (buf_len(&text) == 0) {
         err_set(&err, ERR_UNAUTH, "%s@%s: there is no key to log in with", user, c->name);
         err_hint(&err, "make one with ssh-keygen, then: ssh-copy-id %s@%s", user, c->name);
     } else {
         err_set(&err, ERR_UNAUTH, "%s@%s: no key is accepted: %s", user, c->name, buf_data(&text));
         if (c->needs_system)
-            err_hint(&err, "set `ssh = system` for this host");
+            err_hint(&err, "use the system's ssh for this host");
         else
             err_hint(&err, "check the user, or put a key there: ssh-copy-id %s@%s", user, c->name);
     }

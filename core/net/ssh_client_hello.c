@@ -241,7 +241,7 @@ static int nothing_common(struct ssh_hello *h, enum ssh_method m, struct ssh_spa
             methods[m].noun, buf_len(&text) > 0 ? buf_data(&text) : "none", cut ? ",..." : "");
     buf_fini(&text);
     h->needs_system = true;
-    return err_hint(err, "update its SSH server, or set `ssh = system` for this host");
+    return err_hint(err, "update its SSH server, or use the system's ssh for this host");
 }
 
 static bool is_gcm(struct ssh_span cipher)
@@ -263,7 +263,7 @@ static int agree_both(struct ssh_hello *h, enum ssh_method m, const struct ssh_s
     h->needs_system = true;
     err_set(err, ERR_UNPROCESS, "%s wants one %s for one direction and another for the other",
             h->host, methods[m].noun);
-    return err_hint(err, "set `ssh = system` for this host");
+    return err_hint(err, "use the system's ssh for this host");
 }
 
 static int check_kexinit(struct ssh_hello *h, struct ssh_cursor c, struct err *err)

@@ -78,7 +78,7 @@ int client_choose_methods(struct ssh_client *c)
                 "%s: known_hosts has a @cert-authority for it and no key; hive can't check "
                 "certificates",
                 c->name);
-        err_hint(&err, "set `ssh = system` for this host, or: hive hosts trust %s", c->name);
+        err_hint(&err, "use the system's ssh for this host, or: hive hosts trust %s", c->name);
         return client_fail(c, &err);
     }
     for (size_t i = 0; i < SSH_METHOD_COUNT; i++) {
@@ -90,7 +90,7 @@ int client_choose_methods(struct ssh_client *c)
             c->needs_system = true;
             err_set(&err, ERR_UNPROCESS, "%s: ssh_config wants no %s that hive has: %.100s",
                     c->name, ssh_method_noun((enum ssh_method)i), wish[i]);
-            err_hint(&err, "set `ssh = system` for this host");
+            err_hint(&err, "use the system's ssh for this host");
             return client_fail(c, &err);
         }
         c->offer[i] = buf_take(&out, NULL);
@@ -125,7 +125,8 @@ static int client_refuse_key(struct ssh_client *c, const struct ssh_known_found 
                 c->name, type, print, found->file, found->line,
                 found->by_address ? " for its address" : "");
         err_hint(&err,
-                 "somebody may be in between; if you know that it was changed: hive hosts trust %s",
+                 "somebody may be in between; if you know that it was changed: "
+                 "hive hosts trust --replace %s",
                  c->name);
         break;
     case SSH_KNOWN_OTHER_TYPE:
@@ -143,7 +144,7 @@ static int client_refuse_key(struct ssh_client *c, const struct ssh_known_found 
                     "%s is known by a @cert-authority only, and hive can't check certificates; it "
                     "shows %s %s",
                     c->name, type, print);
-            err_hint(&err, "set `ssh = system` for this host, or: hive hosts trust %s", c->name);
+            err_hint(&err, "use the system's ssh for this host, or: hive hosts trust %s", c->name);
             break;
         }
         err_set(&err, ERR_DENIED, "the host key of %s is not known: it shows %s %s", c->name, type,

@@ -11,7 +11,7 @@
  *     -----BEGIN ENCRYPTED PRIVATE KEY-----  PKCS#8 by PBES2 (RFC 8018): PBKDF2 and AES-CBC
  * Types: Ed25519, ECDSA on the NIST curves 256, 384 and 521, RSA of 2048 to 4096 bits. What is well
  * known and not done here (security keys, certificates, DSA, other sizes, other ciphers) is
- * ERR_UNPROCESS with what to do instead, mostly `ssh = system`; a caller that chooses between the
+ * ERR_UNPROCESS with what to do instead, mostly the system's ssh; a caller that chooses between the
  * builtin client and the system's decides by that kind.
  *
  * Life of a private key:

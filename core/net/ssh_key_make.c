@@ -130,7 +130,7 @@ int ssh_key_rsa_size(unsigned bits, struct err *err)
     if (bits > SSH_RSA_MAX_BITS) {
         err_set(err, ERR_UNPROCESS, "an RSA key of %u bits is too large for the builtin SSH (%d)",
                 bits, SSH_RSA_MAX_BITS);
-        return err_hint(err, "use the system's ssh (ssh = system), or an Ed25519 key");
+        return err_hint(err, "use the system's ssh, or an Ed25519 key");
     }
     return 0;
 }

@@ -26,7 +26,7 @@ static int take_public(struct ssh_key *key, struct ssh_span blob, struct err *er
         if (ssh_key_refuse_type((struct ssh_span){ (unsigned char *)pub.name, strlen(pub.name) },
                                 err) == 0) {
             err_set(err, ERR_UNPROCESS, "%s", pub.why_not);
-            err_hint(err, "set ssh = system, or make a new key: ssh-keygen -t ed25519");
+            err_hint(err, "use the system's ssh, or make a new key: ssh-keygen -t ed25519");
         }
         ssh_pubkey_fini(&pub);
         return -1;

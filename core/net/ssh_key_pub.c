@@ -62,7 +62,7 @@ int ssh_key_refuse_type(struct ssh_span name, struct err *err)
         return err_hint(err, "make a new key: ssh-keygen -t ed25519");
     } else
         return 0;
-    return err_hint(err, "set ssh = system");
+    return err_hint(err, "use the system's ssh");
 }
 
 static char *safe_copy(struct ssh_span s, size_t max)

@@ -100,7 +100,7 @@ lab_key other ed25519
 echo "alpha $(cut -d ' ' -f 1,2 "$lab_key.pub")" >"$HOME/.ssh/known_hosts"
 run_ssh alpha true
 refused 'a changed host key' 'has changed: it shows ssh-ed25519 SHA256:' 'known_hosts:1 knows another' \
-    'hive hosts trust alpha'
+    'hive hosts trust --replace alpha'
 server -o HostKeyAlgorithms=rsa-sha2-512
 sed "s/^alpha/[alpha]:$port/" "$HOME/.ssh/known_hosts" >"$T/known.port"
 cp "$T/known.port" "$HOME/.ssh/known_hosts"
