@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -215,7 +216,10 @@ static int check_output(struct api_call *c, int64_t id, int64_t attempt, bool is
         return -1;
     if (rc == 0)
         return err_set(err, ERR_NOT_FOUND, "there is no such job any more");
-    if (!o.known && (!follow || o.final)) {
+    if (o.is_array) {
+        err_set(err, ERR_CONFLICT, "job %" PRId64 " is an array: its tasks have the output", id);
+        rc = err_hint(err, "name a task: hive logs %" PRId64 "_TASK", id);
+    } else if (!o.known && (!follow || o.final)) {
         rc = attempt
                  ? err_set(err, ERR_NOT_FOUND, "there is no attempt %d of this job", (int)attempt)
                  : err_set(err, ERR_CONFLICT, "this job has not run, so there is no output");

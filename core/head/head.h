@@ -133,6 +133,7 @@ struct head_output {
     bool known;        /* the job exists and an attempt was made */
     bool final;        /* no more output will come: the attempt ended and no retry follows */
     bool attempt_over; /* this attempt ended */
+    bool is_array;     /* its tasks have output, it has none */
     int32_t attempt;   /* the number looked at */
     int32_t attempts;  /* made so far */
     char *path;        /* file, malloc'd */

@@ -12,11 +12,11 @@
  * more of them. Whoever asks for something meanwhile gets the turn at once.
  *
  * If the first of a line takes longer than was to be expected, those behind it go back into the
- * queue as if nothing had been.
+ * queue as if nothing had been: another place may be free, or take what is of less priority.
  */
 #include "head/head_priv.h"
 
-#define PATIENCE_NS (2 * SCHED_BRIEF_NS)
+#define LOOK_NS (5 * NS_PER_MS) /* at lines that stand still */
 #define GATHER_NS (2 * NS_PER_MS)
 
 void head_line_begin(struct head *h, struct head_run *r)
@@ -47,6 +47,11 @@ void head_line_release(struct head *h, struct head_run *r, bool undo)
     head_line_begin(h, next);
 }
 
+static bool is_late(const struct head *h, const struct head_run *first)
+{
+    return ev_now_ns(h->loop) - first->alloc.start_ns >= sched_line_patience_ns(&first->alloc);
+}
+
 /* 1: somebody stands behind `last` now, 0: nobody can, -1: error. */
 static int line_up(struct head *h, struct head_run *last, struct err *err)
 {
@@ -59,7 +64,7 @@ static int line_up(struct head *h, struct head_run *last, struct err *err)
     r->before = last;
     last->behind = r;
     if (!ev_timer_armed(&h->line_timer))
-        ev_timer_set_after(h->loop, &h->line_timer, PATIENCE_NS);
+        ev_timer_set_after(h->loop, &h->line_timer, LOOK_NS);
     return 1;
 }
 
@@ -69,7 +74,7 @@ int head_line_fill(struct head *h, struct err *err)
         struct head_run *first = CONTAINER_OF(it, struct head_run, line), *last = first;
         int depth = sched_line_depth(h->sched, &first->alloc), rc = 1;
 
-        if (depth == 0 || ev_now_ns(h->loop) - first->alloc.start_ns >= SCHED_BRIEF_NS) {
+        if (depth == 0 || is_late(h, first)) {
             if (!first->behind)
                 list_remove(&first->line); /* it ends when it ends */
             continue;
@@ -109,13 +114,13 @@ void head_on_line_timer(struct ev_timer *t)
 
     LIST_FOR_EACH(it, &h->lines) {
         struct head_run *first = CONTAINER_OF(it, struct head_run, line);
-        if (first->behind && ev_now_ns(h->loop) - first->alloc.start_ns >= PATIENCE_NS)
+        if (first->behind && is_late(h, first))
             take_back_behind(h, first);
         else
             more = more || first->behind;
     }
     if (more)
-        ev_timer_set_after(h->loop, t, PATIENCE_NS / 4);
+        ev_timer_set_after(h->loop, t, LOOK_NS);
 }
 
 bool head_line_can_wait(struct head *h)

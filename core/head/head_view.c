@@ -262,6 +262,7 @@ int head_job_object(struct head *h, int64_t id, const char *key, struct jsonw *w
 struct state {
     int32_t status, attempts, exit_code, signal;
     int64_t array_id, task;
+    bool is_array;
     char *reason, *spec;
 };
 
@@ -274,6 +275,7 @@ static void take_state(void *arg, const struct store_job *row)
     s->signal = row->signal;
     s->array_id = row->array_id;
     s->task = row->task;
+    s->is_array = row->is_array;
     s->reason = mem_strdup(row->reason);
     s->spec = mem_strdup(row->spec);
 }
@@ -501,6 +503,7 @@ int head_output(struct head *h, int64_t id, int32_t attempt, bool is_stderr, str
     if (rc == 1) {
         o->attempt = attempt ? attempt : s.attempts;
         o->attempts = s.attempts;
+        o->is_array = s.is_array;
         o->known = o->attempt > 0 && o->attempt <= s.attempts;
         o->final = job_status_terminal((enum job_status)s.status) && !(j && j->dirty);
         o->attempt_over = o->final || o->attempt < s.attempts || (j && !j->run);

@@ -85,8 +85,10 @@ void run_leave_line(struct node *n, struct run *r)
 {
     struct run *behind = r->behind;
 
-    if (r->before)
+    if (r->before) {
         r->before->behind = behind;
+        r->stood = r->before->key;
+    }
     if (behind) {
         behind->before = r->before;
         if (!r->before)
@@ -349,7 +351,10 @@ static bool stand_behind(struct node *n, struct run *r, const struct attempt_key
 {
     struct run *before = after->job ? run_find(n, after) : NULL;
 
-    if (!before || before->state == RUN_DONE)
+    /* One that was cancelled while it waited had no place to give: its predecessor has. */
+    while (before && before->state == RUN_DONE)
+        before = before->stood.job ? run_find(n, &before->stood) : NULL;
+    if (!before)
         return false;
     while (before->behind)
         before = before->behind;

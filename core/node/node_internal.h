@@ -31,6 +31,7 @@ struct run {
     struct attempt_key key;
     enum run_state state;
     struct run *before, *behind; /* the line it stands in; before is NULL unless LINED */
+    struct attempt_key stood;    /* DONE: behind whom it stood last; job 0: nobody */
     struct buf packet;           /* RUN; empty when adopted */
     struct shim_conn *conn;
     struct attempt_end *end; /* DONE; NULL: never started */

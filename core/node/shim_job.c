@@ -141,7 +141,7 @@ static int open_output(struct shim *s, const char *path, const char *own, struct
     int fd;
 
     if (!path) {
-        fd = open_own(s, own, 0666);
+        fd = open_own(s, own, 0600);
         return fd >= 0 ? fd : own_failure(s, err, errno, "cannot write the job's own output file");
     }
     /* Not blocking: a FIFO nobody reads must not stop the shim. */

@@ -281,6 +281,14 @@ int sched_line_depth(const struct sched *s, const struct sched_alloc *a)
     return n < SCHED_LINE_MAX ? (int)n : SCHED_LINE_MAX;
 }
 
+int64_t sched_line_patience_ns(const struct sched_alloc *a)
+{
+    int64_t ns = a->cls ? 2 * a->cls->usual_ns : 0;
+
+    ns = ns < 2 * SCHED_BRIEF_NS ? ns : 2 * SCHED_BRIEF_NS;
+    return max_i64(ns, SCHED_BRIEF_NS / 10);
+}
+
 bool sched_line_up(struct sched *s, int64_t now_ns, const struct sched_alloc *a,
                    struct sched_alloc *out)
 {

@@ -187,6 +187,9 @@ int64_t sched_next_deadline_ns(const struct sched *s);
 #define SCHED_BRIEF_NS INT64_C(50000000)
 #define SCHED_LINE_MAX 8
 int sched_line_depth(const struct sched *s, const struct sched_alloc *a);
+/* How long `a` may run before those behind it are better off in the queue: twice what is usual, at
+ * least 5 and at most 100 ms. */
+int64_t sched_line_patience_ns(const struct sched_alloc *a);
 bool sched_line_up(struct sched *s, int64_t now_ns, const struct sched_alloc *a,
                    struct sched_alloc *out);
 void sched_succeed(struct sched *s, struct sched_alloc *a, struct sched_alloc *next,

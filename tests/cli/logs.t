@@ -99,4 +99,11 @@ like 'is named' "$err" 'gone.txt'
 exits 'follow of output that was removed ends' 0 timeout 10 hive logs -f "$id"
 is 'it shows nothing' "$out" ''
 
+# an array has no output of its own
+id=$(hive submit -q --array 4-5 --wait 'echo T$HIVE_TASK_ID')
+exits 'an array' 1 timeout 10 hive logs "$id"
+like 'says where the output is' "$err" "name a task: hive logs ${id}_TASK"
+exits 'follow of an array' 1 timeout 10 hive logs -f "$id"
+is 'a task of it' "$(hive logs "${id}_5")" T5
+
 done_testing

@@ -104,6 +104,36 @@ TEST(who_is_cancelled_leaves_the_line)
     close_world(&w);
 }
 
+/* Whoever orders the next one may not have heard of the cancel's end yet. */
+TEST(behind_one_that_was_cancelled_means_behind_who_was_before_it)
+{
+    struct world w;
+    char *script, *gate = make_gate(&script);
+    struct attempt_key two = key(2), three = key(3);
+
+    open_world(&w);
+    run_sh(&w, 1, script);
+    run_after(&w, 2, 1, "exit 2");
+    run_after(&w, 3, 2, "exit 3");
+    node_kill(w.node, &three, 0);
+    run_after(&w, 4, 3, "exit 4");
+    node_kill(w.node, &two, 0);
+    run_after(&w, 5, 2, "exit 5"); /* 4 stands behind 1 already */
+    turn_until_ended(&w, 2);
+    turn_for(&w, 50 * NS_PER_MS);
+    CHECK_INT(w.ended, 2);
+    open_gate(gate);
+    turn_until_ended(&w, 5);
+    CHECK_INT(w.ends[2].key.job, 1);
+    CHECK_INT(w.ends[3].key.job, 4);
+    CHECK_INT(w.ends[4].key.job, 5);
+    CHECK(w.ends[3].started_ns >= w.ends[2].finished_ns);
+    CHECK(w.ends[4].started_ns >= w.ends[3].finished_ns);
+    free(script);
+    free(gate);
+    close_world(&w);
+}
+
 TEST(what_was_taken_back_was_never_there)
 {
     struct world w;
