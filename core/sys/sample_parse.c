@@ -277,10 +277,11 @@ void sample_parse_meminfo(const char *text, size_t len, struct sample_memory *m)
     m->total = from_kib(i.total);
     m->free = from_kib(i.free);
     m->swap_total = from_kib(i.swap_total);
-    if (i.swap_total >= 0 && i.swap_free >= 0)
-        m->swap_used = from_kib(or_zero(i.swap_total - i.swap_free));
-    if (i.cached >= 0)
-        m->cached = from_kib(i.cached + or_zero(i.buffers) + or_zero(i.reclaimable));
+    /* All are set anew: a text may have two of these, and they must not mix. */
+    m->swap_used =
+        i.swap_total >= 0 && i.swap_free >= 0 ? from_kib(or_zero(i.swap_total - i.swap_free)) : -1;
+    m->cached =
+        i.cached >= 0 ? from_kib(i.cached + or_zero(i.buffers) + or_zero(i.reclaimable)) : -1;
     /* Without MemAvailable: what is free, and of the caches what is not shared memory. */
     if (i.available < 0 && i.free >= 0 && i.cached >= 0)
         i.available = i.free + or_zero(i.cached + or_zero(i.buffers) + or_zero(i.reclaimable) -
