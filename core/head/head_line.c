@@ -72,7 +72,7 @@ int head_line_fill(struct head *h, struct err *err)
 {
     LIST_FOR_EACH_SAFE(it, &h->lines) {
         struct head_run *first = CONTAINER_OF(it, struct head_run, line), *last = first;
-        int depth = sched_line_depth(h->sched, &first->alloc), rc = 1;
+        int depth = sched_line_depth(h->sched, &first->alloc);
 
         if (depth == 0 || is_late(h, first)) {
             if (!first->behind)
@@ -81,11 +81,11 @@ int head_line_fill(struct head *h, struct err *err)
         }
         for (; last->behind; last = last->behind)
             depth--;
-        for (; rc > 0 && depth > 0; depth--, last = last->behind)
-            if ((rc = line_up(h, last, err)) <= 0)
-                break;
-        if (rc <= 0)
-            return rc; /* what can't stand here can't stand elsewhere, as a rule */
+        for (; depth > 0; depth--, last = last->behind) {
+            int rc = line_up(h, last, err);
+            if (rc <= 0)
+                return rc; /* what can't stand here can't stand elsewhere, as a rule */
+        }
     }
     return 0;
 }
