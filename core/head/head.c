@@ -201,7 +201,8 @@ static int open_all(struct head *h, const struct head_config *cfg, int *spawner_
                               .spawner_fd = *spawner_fd,
                               .idle_shims = (int)conf_int(h->conf, CONF_daemon_idle_shims),
                               .slots = (int)have.threads };
-    struct node_hooks nh = { head_attempt_ended, head_attempt_never_started, h };
+    struct node_hooks nh = { head_attempt_ended, head_attempt_never_started,
+                             head_attempt_taken_back, h };
     *spawner_fd = -1;
     h->node = node_create(h->loop, h->log, &nc, &nh, err);
     if (!h->node)

@@ -90,15 +90,17 @@ int head_line_fill(struct head *h, struct err *err)
     return 0;
 }
 
-/* From the last one on, so that nobody moves up meanwhile. */
+/* From the last one on, so that nobody moves up meanwhile. Those that the node can't give back at
+ * once follow by themselves, or begin. */
 static void take_back_behind(struct head *h, struct head_run *first)
 {
     struct head_run *r = first;
 
     while (r->behind)
         r = r->behind;
-    for (; r != first && node_take_back(h->node, &r->key); r = r->before)
-        head_run_not_started(h, &r->key);
+    for (; r != first; r = r->before)
+        if (node_take_back(h->node, &r->key))
+            head_attempt_taken_back(&r->key, h);
 }
 
 void head_line_take_back(struct head *h)

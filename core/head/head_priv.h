@@ -229,8 +229,6 @@ void head_on_line_timer(struct ev_timer *t);
  * transaction. On failure r is gone and the allocation undone. */
 int head_run_stage(struct head *h, struct head_run *r, struct err *err);
 struct head_run *head_run_spare(struct head *h); /* one to be filled; stays the head's */
-/* The node gave back an attempt that it had not begun. */
-void head_run_not_started(struct head *h, const struct attempt_key *key);
 int head_dispatch(struct head *h, struct err *err);
 void head_act(struct head *h); /* after the commit: orders and kills */
 void head_apply_end(struct head *h, struct head_end *e);
@@ -240,6 +238,7 @@ int64_t head_run_started_ns(const struct head_run *r);
 int head_write_run(struct head *h, struct head_run *r, struct err *err);
 void head_attempt_ended(const struct attempt_end *end, void *arg);
 void head_attempt_never_started(const struct attempt_key *key, void *arg);
+void head_attempt_taken_back(const struct attempt_key *key, void *arg);
 int head_adopt_all(struct head *h, struct err *err);
 
 #endif

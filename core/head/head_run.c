@@ -392,10 +392,10 @@ void head_attempt_never_started(const struct attempt_key *key, void *arg)
     note_end(arg, &end)->never_started = true;
 }
 
-void head_run_not_started(struct head *h, const struct attempt_key *key)
+void head_attempt_taken_back(const struct attempt_key *key, void *arg)
 {
     struct attempt_end end = { .key = *key, .outcome = ATTEMPT_NOT_RUN, .code = -1 };
-    struct head_end *e = note_end(h, &end);
+    struct head_end *e = note_end(arg, &end);
 
     e->never_started = e->taken_back = true;
 }

@@ -93,6 +93,8 @@ void run_leave_line(struct node *n, struct run *r)
         behind->before = r->before;
         if (!r->before)
             run_wait(behind, n);
+        else if (r->before->conn)
+            conn_send_next(r->before->conn);
     }
     r->before = r->behind = NULL;
 }
@@ -141,11 +143,15 @@ static void report_due(struct ev_timer *t)
         struct attempt_key key = r->key;
         struct attempt_end *end = r->end;
 
+        bool back = r->wanted_back;
+
         r->end = NULL;
         map_remove(&n->runs, run_id(&key));
         run_destroy(r);
         if (end)
             n->hooks.ended(end, n->hooks.arg);
+        else if (back)
+            n->hooks.taken_back(&key, n->hooks.arg);
         else
             n->hooks.never_started(&key, n->hooks.arg);
         free(end);
@@ -165,6 +171,32 @@ static void finish_without_record(struct node *n, struct run *r, enum attempt_ou
 
 /* --- runs without a connection ---------------------------------------------------------------- */
 
+static bool stand_behind(struct node *n, struct run *r, const struct attempt_key *after)
+{
+    struct run *before = after->job ? run_find(n, after) : NULL;
+
+    /* One that was cancelled while it waited had no place to give: its predecessor has. */
+    while (before && before->state == RUN_DONE)
+        before = before->stood.job ? run_find(n, &before->stood) : NULL;
+    if (!before)
+        return false;
+    while (before->behind)
+        before = before->behind;
+    r->state = RUN_LINED;
+    r->before = before;
+    before->behind = r;
+    return true;
+}
+
+void run_dropped(struct node *n, struct run *r)
+{
+    if (r->grace_ns >= 0)
+        finish_without_record(n, r, ATTEMPT_CANCELLED, -1, "");
+    else if (r->wanted_back)
+        finish_later(n, r, NULL);
+    /* Else it is in its line as before, and nobody has heard of it. */
+}
+
 /* Nobody has claimed it. */
 static void settle_unclaimed(struct node *n, struct run *r)
 {
@@ -174,10 +206,14 @@ static void settle_unclaimed(struct node *n, struct run *r)
         finish_without_record(n, r, ATTEMPT_NOT_RUN, 125, "this attempt was given up before");
     else if (r->grace_ns >= 0)
         finish_without_record(n, r, ATTEMPT_CANCELLED, -1, "");
+    else if (r->wanted_back)
+        finish_later(n, r, NULL);
     else if (++r->reruns > RERUNS)
         finish_without_record(n, r, ATTEMPT_NOT_RUN, 125,
                               "the processes that should start it died again and again");
-    else {
+    else if (stand_behind(n, r, &r->stood)) {
+        list_remove(&r->link);
+    } else {
         run_wait(r, n);
         shims_tend(n);
         conns_assign(n);
@@ -347,23 +383,6 @@ static int encode_run(struct node *n, const struct node_run *run, struct buf *pa
     return rc;
 }
 
-static bool stand_behind(struct node *n, struct run *r, const struct attempt_key *after)
-{
-    struct run *before = after->job ? run_find(n, after) : NULL;
-
-    /* One that was cancelled while it waited had no place to give: its predecessor has. */
-    while (before && before->state == RUN_DONE)
-        before = before->stood.job ? run_find(n, &before->stood) : NULL;
-    if (!before)
-        return false;
-    while (before->behind)
-        before = before->behind;
-    r->state = RUN_LINED;
-    r->before = before;
-    before->behind = r;
-    return true;
-}
-
 int node_run(struct node *n, const struct node_run *run, struct err *err)
 {
     struct shim_conn *stranger;
@@ -376,8 +395,11 @@ int node_run(struct node *n, const struct node_run *run, struct err *err)
         run_destroy(r);
         return -1;
     }
-    if (stand_behind(n, r, &run->after))
+    if (stand_behind(n, r, &run->after)) {
+        if (r->before->conn)
+            conn_send_next(r->before->conn);
         return 0;
+    }
     run_wait(r, n);
     stranger = conns_find_stranger(n, &run->key);
     if (stranger)
@@ -398,7 +420,7 @@ void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns)
         grace_ns = 0;
     if (r->grace_ns < 0 || grace_ns < r->grace_ns)
         r->grace_ns = grace_ns;
-    if (r->state == RUN_WAITING || r->state == RUN_LINED)
+    if (r->state == RUN_WAITING || (r->state == RUN_LINED && !r->conn))
         finish_without_record(n, r, ATTEMPT_CANCELLED, -1, "");
     else if (r->conn)
         conn_kill(r->conn, key, grace_ns);
@@ -410,6 +432,12 @@ bool node_take_back(struct node *n, const struct attempt_key *key)
 
     if (!r || r->state != RUN_LINED)
         return false;
+    if (r->conn) {
+        if (!r->wanted_back)
+            conn_drop(r->conn, key);
+        r->wanted_back = true;
+        return false;
+    }
     run_leave_line(n, r);
     map_remove(&n->runs, run_id(key));
     run_destroy(r);

@@ -46,6 +46,9 @@ struct node_hooks {
     /* An attempt found by node_adopt() never started and never will. Never called from inside a
      * node_ function. */
     void (*never_started)(const struct attempt_key *key, void *arg);
+    /* An attempt that node_take_back() asked for has not begun; it is forgotten and its number may
+     * be used again. Never called from inside a node_ function. */
+    void (*taken_back)(const struct attempt_key *key, void *arg);
     void *arg;
 };
 
@@ -96,9 +99,10 @@ int node_run(struct node *n, const struct node_run *run, struct err *err);
 void node_kill(struct node *n, const struct attempt_key *key, int64_t grace_ns);
 
 /*
- * Takes back an attempt that still waits for another (`after`): true. It is forgotten, no hook
- * follows; no shim has heard of it, so that its number may be used again. False for all others, which
- * are left alone.
+ * Takes back an attempt that still waits for another (`after`). True: it is forgotten, no hook
+ * follows, and its number may be used again. False: it is left alone if it has begun or doesn't wait
+ * for another; if its shim was already told of it, the shim is asked, and either `taken_back`
+ * follows or it begins like any other.
  */
 bool node_take_back(struct node *n, const struct attempt_key *key);
 

@@ -89,6 +89,13 @@ void conn_signal(struct shim_conn *c, const struct attempt_key *key, int signo)
     send_msg(c, &m);
 }
 
+void conn_drop(struct shim_conn *c, const struct attempt_key *key)
+{
+    struct shim_msg m = { .type = SHIM_DROP, .key = *key };
+
+    send_msg(c, &m);
+}
+
 static void conn_quit(struct shim_conn *c)
 {
     struct shim_msg m = { .type = SHIM_QUIT };
@@ -131,6 +138,16 @@ static void release(struct shim_conn *c)
     }
 }
 
+static struct run *release_next(struct shim_conn *c)
+{
+    struct run *r = c->next;
+
+    if (r)
+        r->conn = NULL;
+    c->next = NULL;
+    return r;
+}
+
 void conn_bind(struct shim_conn *c, struct run *r)
 {
     struct node *n = c->node;
@@ -142,9 +159,22 @@ void conn_bind(struct shim_conn *c, struct run *r)
     r->conn = c;
     c->run = r;
     c->stranger.job = 0;
+    r->wanted_back = false;
     n->busy_count++;
     if (r->grace_ns >= 0)
         conn_kill(c, &r->key, r->grace_ns);
+}
+
+void conn_send_next(struct shim_conn *c)
+{
+    struct run *r = c->run ? c->run->behind : NULL;
+
+    if (!r || c->next || c->quitting || c->attempts >= NODE_SHIM_ATTEMPTS)
+        return;
+    c->next = r;
+    r->conn = c;
+    c->attempts++;
+    conn_send(c, buf_data(&r->packet), buf_len(&r->packet));
 }
 
 void conns_assign(struct node *n)
@@ -156,6 +186,7 @@ void conns_assign(struct node *n)
         conn_bind(c, r);
         c->attempts++;
         conn_send(c, buf_data(&r->packet), buf_len(&r->packet));
+        conn_send_next(c);
     }
 }
 
@@ -189,6 +220,7 @@ static void conn_destroy(struct shim_conn *c)
     close(c->io.fd);
     leave_idle(c);
     release(c);
+    release_next(c);
     list_remove(&c->link);
     LIST_FOR_EACH_SAFE(it, &c->out) {
         free(CONTAINER_OF(it, struct packet, link));
@@ -241,15 +273,31 @@ static void on_ended(struct shim_conn *c, const struct shim_msg *m)
         c->stranger.job = 0;
     if (!r || (r->state == RUN_RUNNING && r->conn != c) || r->state == RUN_DONE)
         return;
-    if (r->conn == c) {
+    if (c->run == r) {
+        struct run *next = release_next(c);
         release(c);
-        become_idle(c);
         run_leave_line(n, r);
-        conns_assign(n);
-        shims_tend(n);
+        if (next) { /* it has begun */
+            conn_bind(c, next);
+            conn_send_next(c);
+        } else {
+            become_idle(c);
+            conns_assign(n);
+            shims_tend(n);
+        }
     }
     end.key = r->key;
     run_finish(n, r, &end);
+}
+
+static void on_dropped(struct shim_conn *c, const struct shim_msg *m)
+{
+    struct run *r = c->next;
+
+    if (!r || r->key.job != m->key.job || r->key.number != m->key.number)
+        return;
+    release_next(c);
+    run_dropped(c->node, r);
 }
 
 static void on_refused(struct shim_conn *c, const struct shim_msg *m)
@@ -257,9 +305,10 @@ static void on_refused(struct shim_conn *c, const struct shim_msg *m)
     struct node *n = c->node;
     struct run *r = run_find(n, &m->key);
 
-    if (!r || r->conn != c)
+    if (!r || c->run != r)
         return;
     release(c);
+    release_next(c); /* nobody, for DROPPED comes first */
     become_idle(c);
     r->refused = true;
     run_loosen(n, r, 0);
@@ -269,12 +318,16 @@ static void on_refused(struct shim_conn *c, const struct shim_msg *m)
 static void conn_gone(struct shim_conn *c)
 {
     struct node *n = c->node;
-    struct run *r = c->run;
+    struct run *r = c->run, *next = c->next;
     pid_t pid = c->pid;
 
     conn_destroy(c);
     if (r)
         run_loosen(n, r, pid);
+    if (next) { /* it may have begun */
+        run_leave_line(n, next);
+        run_loosen(n, next, pid);
+    }
     shims_tend(n);
 }
 
@@ -306,6 +359,8 @@ static void conn_ready(struct ev_io *io, unsigned ready)
         on_ended(c, &m);
     else if (m.type == SHIM_REFUSED)
         on_refused(c, &m);
+    else if (m.type == SHIM_DROPPED)
+        on_dropped(c, &m);
     shim_msg_fini(&m);
 }
 

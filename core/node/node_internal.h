@@ -18,7 +18,7 @@
 struct shim_conn;
 
 enum run_state {
-    RUN_LINED,   /* waits for the end of another one, `before` */
+    RUN_LINED, /* waits for the end of another one, `before`; with conn: its shim has it already */
     RUN_WAITING, /* for a shim */
     RUN_RUNNING, /* under conn */
     RUN_LOOSE, /* no connection: its files are looked at now and then, until they say what became */
@@ -31,11 +31,12 @@ struct run {
     struct attempt_key key;
     enum run_state state;
     struct run *before, *behind; /* the line it stands in; before is NULL unless LINED */
-    struct attempt_key stood;    /* DONE: behind whom it stood last; job 0: nobody */
+    struct attempt_key stood;    /* behind whom it stood last; job 0: nobody */
     struct buf packet;           /* RUN; empty when adopted */
-    struct shim_conn *conn;
-    struct attempt_end *end; /* DONE; NULL: never started */
-    int64_t grace_ns;        /* of the kill that was asked for, -1: none */
+    struct shim_conn *conn;      /* RUNNING, or LINED: it is conn's `run` or its `next` */
+    bool wanted_back;            /* node_take_back() asked for it */
+    struct attempt_end *end;     /* DONE; NULL: never started */
+    int64_t grace_ns;            /* of the kill that was asked for, -1: none */
     int64_t loose_since_ns;
     pid_t shim;     /* LOOSE: who had it, 0 unknown */
     bool shim_died; /* LOOSE: the spawner says so, and that nothing is left of its job */
@@ -59,6 +60,7 @@ struct shim_conn {
     bool greeted;
     bool quitting;               /* was told to end */
     struct run *run;             /* what it runs, NULL: idle, or busy with `stranger` */
+    struct run *next;            /* begins there when `run` has ended; directly behind it in line */
     struct attempt_key stranger; /* job 0: none */
     unsigned attempts;
     int64_t idle_since_ns;
@@ -105,6 +107,8 @@ void run_wait(struct run *r, struct node *n); /* puts it at the end of the queue
 void run_loosen(struct node *n, struct run *r, pid_t shim);
 /* It ends: who stands behind it moves up, and waits for a shim if it is the first now. */
 void run_leave_line(struct node *n, struct run *r);
+/* The shim gave it up: what is to become of it now. */
+void run_dropped(struct node *n, struct run *r);
 /* Forgets it and calls the hook. Only from handlers of the event loop. */
 void run_finish(struct node *n, struct run *r, const struct attempt_end *end);
 /* Looks at what the spawner's news about this shim, or another hello of it, means for loose
@@ -122,6 +126,10 @@ void conn_signal(struct shim_conn *c, const struct attempt_key *key, int signo);
 void conns_trim(struct node *n);
 struct shim_conn *conns_find_stranger(const struct node *n, const struct attempt_key *key);
 void conn_bind(struct shim_conn *c, struct run *r);
+/* Hands over who stands behind what the shim runs, if the shim has nobody yet. */
+void conn_send_next(struct shim_conn *c);
+/* Asks for `next` back: DROPPED, or nothing if it begins. */
+void conn_drop(struct shim_conn *c, const struct attempt_key *key);
 
 /* node_measure.c */
 void measure_begin(struct node *n);

@@ -25,6 +25,7 @@ static void lose_daemon(struct shim *s)
         close(s->sock);
     s->sock = -1;
     s->quit = true;
+    s->next_len = 0;
     s->connect_at_ns = clock_mono_ns(&clock_system) + RECONNECT_NS;
 }
 
@@ -39,6 +40,16 @@ void shim_send(struct shim *s, const struct shim_msg *m)
     while (n < 0 && errno == EINTR);
     if (n < 0)
         lose_daemon(s);
+}
+
+void shim_drop_next(struct shim *s)
+{
+    struct shim_msg m = { .type = SHIM_DROPPED, .key = s->next_key };
+
+    if (s->next_len == 0)
+        return;
+    s->next_len = 0;
+    shim_send(s, &m);
 }
 
 /* Connecting to a Unix socket doesn't take time: it works or fails at once. */
@@ -93,25 +104,62 @@ static void reconnect(struct shim *s, int64_t now_ns)
 
 /* --- messages --------------------------------------------------------------------------------- */
 
-static void handle_busy(struct shim *s, const struct shim_msg *m)
+static bool same(const struct attempt_key *a, const struct attempt_key *b)
 {
-    bool ours =
-        s->job.active && m->key.job == s->job.msg.key.job && m->key.number == s->job.msg.key.number;
+    return a->job == b->job && a->number == b->number;
+}
 
-    if (m->type == SHIM_QUIT)
+static void handle_other(struct shim *s, const struct shim_msg *m)
+{
+    bool ours = s->job.active && same(&m->key, &s->job.msg.key);
+    bool next = s->next_len > 0 && same(&m->key, &s->next_key);
+
+    if (m->type == SHIM_QUIT) {
         s->quit = true;
+        shim_drop_next(s);
+    } else if (next && (m->type == SHIM_KILL || m->type == SHIM_DROP))
+        shim_drop_next(s);
     else if (m->type == SHIM_KILL && ours)
         shim_job_kill(s, m->grace_ns);
     else if (m->type == SHIM_SIGNAL && ours && s->job.started)
         sys_signal_descendants(m->signo);
 }
 
+static void begin(struct shim *s, const struct shim_msg *m)
+{
+    s->job.msg = *m;
+    s->job.end.code = -1;
+    shim_job_begin(s);
+}
+
+/* What it points to is decoded again when its time has come. */
+static void keep_next(struct shim *s, const struct shim_msg *m, size_t len)
+{
+    s->next_len = len;
+    s->next_key = m->key;
+    if (s->quit)
+        shim_drop_next(s);
+}
+
+static void begin_next(struct shim *s)
+{
+    struct shim_msg m;
+    char *packet = s->next;
+    size_t len = s->next_len;
+
+    s->next = s->packet;
+    s->packet = packet;
+    s->next_len = 0;
+    if (shim_msg_decode(packet, len, &m, NULL) == 0)
+        begin(s, &m);
+}
+
 /* `packet` must stay as it is while the job runs, so what comes meanwhile goes elsewhere. */
 static void receive(struct shim *s, int flags)
 {
-    bool idle = !s->job.active;
-    char small[256], *to = idle ? s->packet : small;
-    size_t room = idle ? SHIM_PACKET_MAX : sizeof small;
+    bool idle = !s->job.active, full = s->next_len > 0;
+    char small[256], *to = idle ? s->packet : full ? small : s->next;
+    size_t room = !idle && full ? sizeof small : SHIM_PACKET_MAX;
     struct shim_msg m;
     ssize_t n = recv(s->sock, to, room, flags);
 
@@ -127,12 +175,13 @@ static void receive(struct shim *s, int flags)
         return;
     }
     if (m.type == SHIM_RUN && idle && !s->quit) {
-        s->job.msg = m;
-        s->job.end.code = -1;
-        shim_job_begin(s);
+        begin(s, &m);
         return;
     }
-    handle_busy(s, &m);
+    if (m.type == SHIM_RUN && !idle && !full)
+        keep_next(s, &m, (size_t)n);
+    else
+        handle_other(s, &m);
     shim_msg_fini(&m);
 }
 
@@ -185,8 +234,11 @@ static void tick(struct shim *s)
 static void serve(struct shim *s)
 {
     for (;;) {
-        bool idle = !s->job.active && s->unwritten_count == 0;
+        bool idle;
 
+        while (!s->job.active && s->next_len > 0)
+            begin_next(s);
+        idle = !s->job.active && s->unwritten_count == 0;
         if (idle && s->quit)
             return;
         if (idle)
@@ -209,13 +261,14 @@ int shim_main(const struct shim_setup *setup)
     s->group.memory_fd = s->group.kill_fd = s->group.peak_fd = -1;
     s->pid = getpid();
     s->start = sys_process_start(s->pid);
-    s->packet = mmap(NULL, SHIM_PACKET_MAX + SHIM_EXEC_STACK, PROT_READ | PROT_WRITE,
+    s->packet = mmap(NULL, 2 * SHIM_PACKET_MAX + SHIM_EXEC_STACK, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     s->state_fd = open(setup->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     s->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (process_prepare("hive-shim") == 0 && s->packet != MAP_FAILED && s->state_fd >= 0 &&
         s->null_fd >= 0 && shim_identity_renew(&s->identity, s->state_fd, NULL) == 0) {
-        s->stack = s->packet + SHIM_PACKET_MAX;
+        s->next = s->packet + SHIM_PACKET_MAX;
+        s->stack = s->next + SHIM_PACKET_MAX;
         reconnect(s, 0);
         s->quit = s->sock < 0;
         serve(s);

@@ -7,11 +7,14 @@
  * It has one thread, all signals blocked but while it waits, and no signal ends it but SIGKILL:
  * then the job's first process dies with it (PR_SET_PDEATHSIG), and the spawner kills the rest.
  *
- * Daemon gone: idle, it ends. Busy, it tries to connect to RUNTIME/shim.sock every 250 ms, says
- * what it runs, and ends after that attempt. An exit record that can't be written (disk full) is
- * tried again every 500 ms; a connected daemon has got the end by message already, without one the
- * shim stays until the record is written. Until then the identity file is not changed for a new one:
- * a record must go where the claim of its attempt leads.
+ * While it is busy it may have the order for the next attempt, which then begins without a word
+ * between shim and daemon (shim_proto.h).
+ *
+ * Daemon gone: idle, it ends. Busy, it forgets the next attempt, tries to connect to
+ * RUNTIME/shim.sock every 250 ms, says what it runs, and ends after that attempt. An exit record
+ * that can't be written (disk full) is tried again every 500 ms; a connected daemon has got the end
+ * by message already, without one the shim stays until the record is written. Until then the
+ * identity file is not changed for a new one: a record must go where the claim of its attempt leads.
  */
 #ifndef HIVE_NODE_SHIM_H
 #define HIVE_NODE_SHIM_H
@@ -92,9 +95,12 @@ struct shim {
     int sock; /* -1: no daemon */
     pid_t pid;
     uint64_t start;
-    bool quit;    /* end when idle */
-    char *packet; /* SHIM_PACKET_MAX */
-    void *stack;  /* for shim_exec */
+    bool quit;       /* end when idle */
+    char *packet;    /* SHIM_PACKET_MAX: of job.msg */
+    void *stack;     /* for shim_exec */
+    char *next;      /* SHIM_PACKET_MAX: RUN of the attempt that comes next */
+    size_t next_len; /* 0: none */
+    struct attempt_key next_key;
     struct buf out, path;
     struct shim_identity identity;
     struct shim_job job;
@@ -119,6 +125,9 @@ void shim_job_kill(struct shim *s, int64_t grace_ns);
 /* Writes the exit record or keeps it for later, and tells the daemon (shim_record.c). */
 void shim_report_end(struct shim *s, const struct attempt_end *end, bool record);
 void shim_rewrite(struct shim *s, int64_t now_ns);
+
+/* Gives up the attempt that was to be next, and says so. */
+void shim_drop_next(struct shim *s);
 
 /* Sends to the daemon; a failure counts as its loss. */
 void shim_send(struct shim *s, const struct shim_msg *m);

@@ -256,6 +256,7 @@ void shim_job_begin(struct shim *s)
         break;
     case 0: {
         struct shim_msg m = { .type = SHIM_REFUSED, .key = j->msg.key };
+        shim_drop_next(s); /* whoever has this one has its place, too */
         shim_send(s, &m);
         reset_job(s);
         break;
@@ -411,11 +412,13 @@ static void ended(struct shim *s)
     end->system_ns = j->reaped.system_ns;
     end->max_rss = j->reaped.max_rss;
     note_memory(s, end);
-    shim_report_end(s, end, true);
     /* With something left that can't be killed it is no clean place for the next job; the spawner
      * goes on trying when the shim is gone. */
-    if (j->stuck)
+    if (j->stuck) {
         s->quit = true;
+        shim_drop_next(s);
+    }
+    shim_report_end(s, end, true);
     reset_job(s);
 }
 

@@ -108,6 +108,9 @@ int shim_msg_encode(const struct shim_msg *m, struct buf *b, struct err *err)
         break;
     case SHIM_REFUSED:
     case SHIM_QUIT:
+    case SHIM_DROP:
+    case SHIM_DROPPED:
+    case SHIM_MSG_TYPES:
         break;
     }
     if (buf_len(b) > SHIM_PACKET_MAX)
@@ -282,6 +285,9 @@ static void get_body(struct cursor *c, struct shim_msg *m)
         break;
     case SHIM_REFUSED:
     case SHIM_QUIT:
+    case SHIM_DROP:
+    case SHIM_DROPPED:
+    case SHIM_MSG_TYPES:
         break;
     }
 }
@@ -296,7 +302,7 @@ int shim_msg_decode(const char *data, size_t len, struct shim_msg *m, struct err
         return err_set(err, ERR_CORRUPT, "shim message of %zu bytes", len);
     version = get_int(&c, 1);
     type = get_int(&c, 1);
-    if (version != SHIM_PROTO_VERSION || type < SHIM_HELLO || type > SHIM_QUIT)
+    if (version != SHIM_PROTO_VERSION || type < SHIM_HELLO || type >= SHIM_MSG_TYPES)
         return err_set(err, ERR_CORRUPT, "shim message of unknown version %u or type %u",
                        (unsigned)version, (unsigned)type);
     m->type = (enum shim_msg_type)type;

@@ -9,10 +9,17 @@
  *   shim → daemon   HELLO key pid start    on connecting; key of the running attempt, or job 0
  *                   ENDED attempt_end      after the exit record is written (or could not be)
  *                   REFUSED key            somebody else claimed that attempt before
- *   daemon → shim   RUN node_run           only to an idle shim
- *                   KILL key grace         ignored unless that attempt is running
- *                   SIGNAL key signo       the same
+ *                   DROPPED key            it has not begun and will not here
+ *   daemon → shim   RUN node_run           to an idle shim; to a busy one: the next, one at most
+ *                   KILL key grace         ignored unless that attempt is running or the next
+ *                   SIGNAL key signo       ignored unless that attempt is running
+ *                   DROP key               the next: is given up. Ignored once it has begun
  *                   QUIT                   an idle shim ends, a busy one after its attempt
+ *
+ * The next one begins the moment the attempt before has ended, without asking; ENDED of the one
+ * before is sent first. DROPPED answers KILL and DROP of the next. It also comes unasked, before
+ * REFUSED or ENDED of the one before, where the shim will not go on. So when ENDED comes the next
+ * has begun, unless DROPPED came first.
  */
 #ifndef HIVE_NODE_SHIM_PROTO_H
 #define HIVE_NODE_SHIM_PROTO_H
@@ -32,7 +39,10 @@ enum shim_msg_type {
     SHIM_RUN,
     SHIM_KILL,
     SHIM_SIGNAL,
-    SHIM_QUIT
+    SHIM_QUIT,
+    SHIM_DROP,
+    SHIM_DROPPED,
+    SHIM_MSG_TYPES
 };
 
 struct shim_msg {

@@ -99,6 +99,7 @@ struct shim {
     bool killed;
     bool over;     /* `end` is what became of it */
     bool never;    /* it never began */
+    bool asked;    /* back; whether it has begun by then shows with the next report */
     bool taken;    /* back, before it was begun: its number may be used again */
     bool reported; /* one of the two, to the node of now; its files are still there */
     int64_t grace_ns;
@@ -259,8 +260,10 @@ bool node_take_back(struct node *n, const struct attempt_key *key)
     CHECK(n == rig_world.node);
     if (!s || !s->known || !rig_lined_up(s))
         return false;
-    s->taken = true;
-    return true;
+    /* The first of those who wait is known to its starter already. */
+    s->asked = !rig_lined_up(rig_shim(s->after.job, s->after.number));
+    s->taken = !s->asked;
+    return s->taken;
 }
 
 int node_adopt(struct node *n, const struct attempt_key *key, bool rebooted, struct err *err)
@@ -415,6 +418,11 @@ static inline void rig_report(void)
 
     LIST_FOR_EACH(it, &rig_world.shims) {
         struct shim *s = CONTAINER_OF(it, struct shim, link);
+        if (s->known && s->asked && !s->taken && rig_lined_up(s)) {
+            s->taken = true;
+            hooks.taken_back(&s->key, hooks.arg);
+        }
+        s->asked = false;
         if (!s->known || s->taken || s->reported || !(s->over || s->never))
             continue;
         s->reported = true;

@@ -51,6 +51,8 @@ struct world {
     size_t ended;
     struct attempt_key never[8];
     size_t never_count;
+    struct attempt_key back[8];
+    size_t back_count;
 };
 
 NODE_WORLD_FN void on_ended(const struct attempt_end *end, void *arg)
@@ -67,13 +69,20 @@ NODE_WORLD_FN void on_never(const struct attempt_key *key, void *arg)
     w->never[w->never_count++ % ARRAY_LEN(w->never)] = *key;
 }
 
+NODE_WORLD_FN void on_taken_back(const struct attempt_key *key, void *arg)
+{
+    struct world *w = arg;
+
+    w->back[w->back_count++ % ARRAY_LEN(w->back)] = *key;
+}
+
 NODE_WORLD_FN void start_daemon(struct world *w)
 {
     struct err err = ERR_INIT;
     struct node_config cfg = {
         .state_dir = w->state, .runtime_dir = w->runtime, .idle_shims = 1, .slots = 4
     };
-    struct node_hooks hooks = { on_ended, on_never, w };
+    struct node_hooks hooks = { on_ended, on_never, on_taken_back, w };
 
     w->loop = ev_loop_create(&clock_system, &err);
     CHECK(w->loop);

@@ -530,7 +530,7 @@ TEST(second_daemon_is_refused)
 {
     struct world w;
     struct err err = ERR_INIT;
-    struct node_hooks hooks = { on_ended, on_never, NULL };
+    struct node_hooks hooks = { on_ended, on_never, on_taken_back, NULL };
     struct node_config cfg = { .idle_shims = 0, .slots = 1 };
 
     open_world(&w);

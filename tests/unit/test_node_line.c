@@ -44,6 +44,15 @@ static void open_gate(const char *gate)
     close(fd);
 }
 
+/* Until a shim has claimed it. */
+static void turn_until_runs(struct world *w, int64_t job)
+{
+    char *claim = own_file(w, job, "claim");
+
+    turn_until_file(w, claim);
+    free(claim);
+}
+
 static void turn_for(struct world *w, int64_t ns)
 {
     for (int64_t until = now() + ns; now() < until;)
@@ -144,12 +153,19 @@ TEST(what_was_taken_back_was_never_there)
     run_sh(&w, 1, script);
     run_after(&w, 2, 1, "exit 2");
     run_after(&w, 3, 2, "exit 3");
+    turn_until_runs(&w, 1); /* else 2 could not have been handed over */
     CHECK(!node_take_back(w.node, &one));
-    CHECK(node_take_back(w.node, &two));
-    CHECK(!node_take_back(w.node, &two));
-    CHECK_INT(node_running(w.node), 2);
+    CHECK(node_take_back(w.node, &three));
+    CHECK(!node_take_back(w.node, &three));
+    CHECK(!node_take_back(w.node, &two)); /* its shim is asked */
+    while (w.back_count == 0)
+        turn_for(&w, 5 * NS_PER_MS);
+    CHECK_INT(w.back[0].job, 2);
+    CHECK_INT(node_running(w.node), 1);
     turn_for(&w, 50 * NS_PER_MS);
     CHECK_INT(w.ended + w.never_count, 0);
+    CHECK_INT(w.back_count, 1);
+    run_after(&w, 3, 1, "exit 3");
     run_after(&w, 2, 3, "exit 22"); /* the same number again */
     open_gate(gate);
     turn_until_ended(&w, 3);
@@ -220,6 +236,158 @@ TEST(a_restart_ends_the_line)
         turn_for(&w, 10 * NS_PER_MS);
     CHECK_INT(w.never[0].job, 2);
     CHECK_INT(w.ended, 1);
+    free(script);
+    free(gate);
+    close_world(&w);
+}
+
+static void wait_for_file(const char *path)
+{
+    struct world nobody = { 0 };
+
+    turn_until_file(&nobody, path);
+}
+
+/* The shim has it already: nothing has to pass between shim and daemon. */
+TEST(the_next_begins_while_the_daemon_does_something_else)
+{
+    struct world w;
+    char *script, *gate = make_gate(&script);
+    char *file = mem_printf("%s/second", unit_tmpdir()), *touch = mem_printf(": >'%s'", file);
+
+    open_world(&w);
+    run_sh(&w, 1, script);
+    run_after(&w, 2, 1, touch);
+    run_after(&w, 3, 2, "exit 3");
+    turn_until_runs(&w, 1);
+    open_gate(gate);
+    wait_for_file(file);
+    CHECK_INT(w.ended, 0);
+    turn_until_ended(&w, 3);
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(w.ends[i].key.job, i + 1);
+    CHECK(w.ends[1].started_ns >= w.ends[0].finished_ns);
+    free(file);
+    free(touch);
+    free(script);
+    free(gate);
+    close_world(&w);
+}
+
+/* It is asked back, or killed, when it has begun already: it is too late for the one, not for the
+ * other. */
+TEST(what_has_begun_is_not_given_back)
+{
+    struct world w;
+    char *script, *gate = make_gate(&script);
+    char *file = mem_printf("%s/second", unit_tmpdir());
+    char *second = mem_printf(": >'%s'; sleep 100", file);
+    struct attempt_key two = key(2);
+
+    open_world(&w);
+    run_sh(&w, 1, script);
+    run_after(&w, 2, 1, second);
+    turn_until_runs(&w, 1);
+    open_gate(gate);
+    wait_for_file(file);
+    CHECK(!node_take_back(w.node, &two));
+    turn_until_ended(&w, 1);
+    turn_for(&w, 50 * NS_PER_MS);
+    CHECK_INT(w.ended, 1);
+    CHECK_INT(w.back_count, 0);
+    CHECK_INT(node_running(w.node), 1);
+    node_kill(w.node, &two, 0);
+    turn_until_ended(&w, 2);
+    CHECK_INT(end_of(&w, 2)->outcome, ATTEMPT_CANCELLED);
+    CHECK(end_of(&w, 2)->started_ns != 0);
+    free(file);
+    free(second);
+    free(script);
+    free(gate);
+    close_world(&w);
+}
+
+TEST(the_next_that_is_killed_never_ran)
+{
+    struct world w;
+    char *script, *gate = make_gate(&script), *claim;
+    struct attempt_key two = key(2);
+
+    open_world(&w);
+    run_sh(&w, 1, script);
+    run_after(&w, 2, 1, "exit 2");
+    run_after(&w, 3, 2, "exit 3");
+    turn_until_runs(&w, 1);
+    CHECK(!node_take_back(w.node, &two)); /* and killed before the answer: cancelled it is */
+    node_kill(w.node, &two, NS_PER_S);
+    turn_until_ended(&w, 1);
+    CHECK_INT(w.ends[0].key.job, 2);
+    CHECK_INT(w.ends[0].outcome, ATTEMPT_CANCELLED);
+    CHECK_INT(w.ends[0].started_ns, 0);
+    claim = own_file(&w, 2, "claim");
+    CHECK(access(claim, F_OK) != 0);
+    open_gate(gate);
+    turn_until_ended(&w, 3);
+    CHECK_INT(w.ends[2].key.job, 3);
+    CHECK_INT(w.back_count, 0);
+    free(claim);
+    free(script);
+    free(gate);
+    close_world(&w);
+}
+
+/* With its shim dies what that had next; it begins elsewhere, once the first is known to be over. */
+TEST(the_next_outlives_its_shim)
+{
+    struct world w;
+    char *pid_file = mem_printf("%s/ppid", unit_tmpdir());
+    char *first = mem_printf("echo $PPID >'%s.new'; mv '%s.new' '%s'; sleep 100", pid_file,
+                             pid_file, pid_file);
+    struct buf b = BUF_INIT;
+
+    open_world(&w);
+    run_sh(&w, 1, first);
+    run_after(&w, 2, 1, "exit 2");
+    run_after(&w, 3, 2, "exit 3");
+    turn_until_file(&w, pid_file);
+    CHECK(fs_read_file(pid_file, 64, &b, NULL) == 0);
+    CHECK(kill((pid_t)strtol(buf_data(&b), NULL, 10), SIGKILL) == 0);
+    turn_until_ended(&w, 3);
+    CHECK_INT(end_of(&w, 1)->outcome, ATTEMPT_LOST);
+    CHECK_INT(end_of(&w, 2)->code, 2);
+    CHECK_INT(end_of(&w, 3)->code, 3);
+    buf_fini(&b);
+    free(pid_file);
+    free(first);
+    close_world(&w);
+}
+
+/* Orders are up to 160 KiB: two of these are in the shim at once. */
+TEST(large_orders_one_behind_the_other)
+{
+    struct world w;
+    char *script, *gate = make_gate(&script), *env = mem_alloc(120 * 1024);
+    const char *envs[] = { "PATH=/usr/bin:/bin", env, NULL };
+    struct err err = ERR_INIT;
+
+    memset(env, 'x', 120 * 1024 - 1);
+    memcpy(env, "BIG=", 4);
+    open_world(&w);
+    for (int job = 1; job <= 4; job++) {
+        const char *argv[] = { "sh", "-c", job == 1 ? script : "test ${#BIG} = 122875", NULL };
+        struct node_run r = request(job, argv);
+        r.env = envs;
+        r.after = (struct attempt_key){ job - 1, 1, 7 };
+        CHECK_OK(node_run(w.node, &r, &err), &err);
+    }
+    turn_until_runs(&w, 1);
+    open_gate(gate);
+    turn_until_ended(&w, 4);
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(w.ends[i].key.job, i + 1);
+        CHECK_INT(w.ends[i].code, 0);
+    }
+    free(env);
     free(script);
     free(gate);
     close_world(&w);

@@ -50,6 +50,10 @@ TEST(small_messages)
     round_trip(&in, &b, &out);
     in = (struct shim_msg){ .type = SHIM_REFUSED, .key = key };
     round_trip(&in, &b, &out);
+    in = (struct shim_msg){ .type = SHIM_DROP, .key = key };
+    round_trip(&in, &b, &out);
+    in = (struct shim_msg){ .type = SHIM_DROPPED, .key = key };
+    round_trip(&in, &b, &out);
     in = (struct shim_msg){ .type = SHIM_KILL, .key = key, .grace_ns = 77 };
     round_trip(&in, &b, &out);
     CHECK_INT(out.grace_ns, 77);
