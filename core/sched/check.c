@@ -61,6 +61,8 @@ static bool check_nodes(const struct sched *s, int64_t *user_threads, struct err
         const struct sched_node *n = s->nodes[i];
         struct sched_resources now = ledger_free(n), untimed = res_sub(&n->reserved, &n->timed);
         struct sched_resources later = ledger_free_with(n, &untimed);
+        if (!ledger_takes_any(n))
+            now = later = fit_closed;
         if (!check_allocs(s, n, user_threads, err))
             return false;
         if (s->layout_stale)

@@ -79,7 +79,8 @@ static const struct sched_node *largest(const struct sched *s, enum resource r)
 {
     const struct sched_node *best = NULL;
     for (size_t i = 0; i < s->n_nodes; i++)
-        if (!best || amount(&s->nodes[i]->capacity, r) > amount(&best->capacity, r))
+        if (ledger_takes_any(s->nodes[i]) &&
+            (!best || amount(&s->nodes[i]->capacity, r) > amount(&best->capacity, r)))
             best = s->nodes[i];
     return best;
 }
@@ -88,9 +89,16 @@ static const struct sched_node *closest(const struct sched *s, const struct sche
 {
     const struct sched_node *best = NULL;
     for (size_t i = 0; i < s->n_nodes; i++)
-        if (!best || lacking(need, &s->nodes[i]->capacity) < lacking(need, &best->capacity))
+        if (ledger_takes_any(s->nodes[i]) &&
+            (!best || lacking(need, &s->nodes[i]->capacity) < lacking(need, &best->capacity)))
             best = s->nodes[i];
     return best;
+}
+
+/* It has never said what it has. */
+static bool is_unknown(const struct sched_node *n)
+{
+    return n->state == SCHED_NODE_DOWN && n->capacity.threads == 0 && n->capacity.memory == 0;
 }
 
 /* Appends the reason when no known node could run it even if it were empty; false: one could. */
@@ -99,13 +107,13 @@ static bool put_impossible(const struct sched *s, const struct sched_shape *shap
     const struct sched_resources *need = &shape->need;
     const struct sched_node *only = ledger_node(s, shape->node), *n;
 
-    if (shape->node >= 0 && !only) {
+    if (shape->node >= 0 && (!only || only->state == SCHED_NODE_GONE)) {
         buf_append_str(b, "asks for a node that is not known");
         return true;
     }
     if (only) {
         enum resource r = first_lack(need, &only->capacity);
-        if (r == RESOURCE_COUNT)
+        if (r == RESOURCE_COUNT || is_unknown(only))
             return false;
         buf_append_str(b, "asks for ");
         put_amount(b, r, amount(need, r));
@@ -114,8 +122,12 @@ static bool put_impossible(const struct sched *s, const struct sched_shape *shap
         return true;
     }
     for (size_t i = 0; i < s->n_nodes; i++)
-        if (res_fits(need, &s->nodes[i]->capacity))
+        if (ledger_takes_any(s->nodes[i]) && res_fits(need, &s->nodes[i]->capacity))
             return false;
+    if (!largest(s, THREADS)) {
+        buf_append_str(b, "asks for no node; all there are take only jobs that ask for them");
+        return true;
+    }
     for (enum resource r = THREADS; r < RESOURCE_COUNT; r++) {
         n = largest(s, r);
         if (amount(need, r) <= amount(&n->capacity, r))
@@ -215,7 +227,9 @@ static void put_before(struct buf *out, size_t n)
 
 static const char *state_word(const struct sched_node *n)
 {
-    return n->state == SCHED_NODE_DRAINED ? "drained" : "down";
+    return n->state == SCHED_NODE_DRAINED ? "drained"
+           : n->state == SCHED_NODE_GONE  ? "not known any more"
+                                          : "down";
 }
 
 /* Reasons that lie with the nodes being away; true when one was found. */
@@ -235,7 +249,8 @@ static bool put_away(const struct sched *s, const struct sched_shape *shape, str
     if (put_impossible(s, shape, out))
         return true;
     for (size_t i = 0; i < s->n_nodes; i++) {
-        if (!res_fits(&shape->need, &s->nodes[i]->capacity))
+        if (!res_fits(&shape->need, &s->nodes[i]->capacity) ||
+            (!n && !ledger_takes_any(s->nodes[i])))
             continue;
         if (s->nodes[i]->state == SCHED_NODE_UP)
             return false;
@@ -262,7 +277,7 @@ static bool put_lack(const struct sched *s, const struct sched_shape *shape, str
         struct sched_resources have = ledger_free(n);
         double lack = lacking(&shape->need, &have);
         if (n->state != SCHED_NODE_UP || !res_fits(&shape->need, &n->capacity) ||
-            (shape->node >= 0 && (size_t)shape->node != i))
+            (shape->node >= 0 ? (size_t)shape->node != i : !ledger_takes_any(n)))
             continue;
         if (!best || lack < least) {
             best = n;
@@ -371,9 +386,15 @@ static void explain_node(const struct sched *s, const struct sched_class *c, siz
     struct sched_resources have = ledger_free(n);
     enum resource small = first_lack(need, &n->capacity), r;
 
+    if (n->state == SCHED_NODE_GONE)
+        return;
     buf_printf(out, "%s: ", n->name);
     if (c->shape.node >= 0 && (size_t)c->shape.node != i) {
         buf_append_str(out, "not the node it asks for\n");
+    } else if (c->shape.node < 0 && !ledger_takes_any(n)) {
+        buf_printf(out, "only for jobs that ask for it (--node %s)\n", n->name);
+    } else if (is_unknown(n)) {
+        buf_append_str(out, "down; what it has is not known yet\n");
     } else if (small != RESOURCE_COUNT) {
         buf_append_str(out, "too small: asks for ");
         put_amount(out, small, amount(need, small));

@@ -40,6 +40,12 @@ static struct sched_resources open_part(const struct sched *s, const struct sche
     return res_max(&left, &nothing);
 }
 
+/* The same for jobs that don't ask for a node. */
+static struct sched_resources open_to_any(const struct sched *s, const struct sched_node *n)
+{
+    return ledger_takes_any(n) ? open_part(s, n) : fit_closed;
+}
+
 void guard_touch(struct sched *s, struct sched_node *n)
 {
     struct guard *g = &s->guard;
@@ -47,7 +53,7 @@ void guard_touch(struct sched *s, struct sched_node *n)
     if (g->node >= 0 && s->nodes[g->node] == n)
         g->node = -1;
     if (g->holding) {
-        struct sched_resources open = open_part(s, n);
+        struct sched_resources open = open_to_any(s, n);
         fit_set(&g->open, n->place, &open);
     }
 }
@@ -85,7 +91,7 @@ static void hold_choose(struct sched *s, size_t count)
     for (size_t i = 0; i < s->n_nodes; i++) {
         struct sched_node *node = s->nodes[i];
         struct sched_resources usable = ledger_usable(node), have = ledger_free(node);
-        if (!res_fits(&shape->need, &usable))
+        if (!res_fits(&shape->need, &usable) || !ledger_takes_any(node))
             continue;
         lacks[n++] = (struct lack){
             .amount = lack_of(shape->need.threads, have.threads) +
@@ -113,7 +119,7 @@ static void hold_begin(struct sched *s, size_t count)
     g->holding = true;
     fit_reset(&g->open, s->n_nodes);
     for (size_t i = 0; i < s->n_nodes; i++) {
-        struct sched_resources open = open_part(s, s->nodes[i]);
+        struct sched_resources open = open_to_any(s, s->nodes[i]);
         fit_set(&g->open, s->nodes[i]->place, &open);
     }
 }
@@ -242,7 +248,7 @@ static bool allowed(struct sched *s, const struct sched_shape *shape, int32_t no
     int32_t only = g->head->shape.node;
 
     if (node != g->node) {
-        if (only >= 0 && node != only)
+        if (only >= 0 ? node != only : !ledger_takes_any(s->nodes[node]))
             return true;
         struct shadow sh = shadow_on(s, s->nodes[node], now_ns);
         if (!sooner(sh.at_ns, g->shadow_ns, now_ns))
@@ -283,13 +289,11 @@ static int32_t place_shadowed(struct sched *s, const struct sched_shape *shape, 
 
 static int32_t place_held(const struct sched *s, const struct sched_shape *shape)
 {
-    const struct fit *open = &s->guard.open;
-
     if (shape->node >= 0) {
-        const struct sched_resources *have = fit_get(open, s->nodes[shape->node]->place);
-        return res_fits(&shape->need, have) ? shape->node : -1;
+        struct sched_resources have = open_part(s, s->nodes[shape->node]);
+        return res_fits(&shape->need, &have) ? shape->node : -1;
     }
-    size_t place = fit_first(open, &shape->need, 0);
+    size_t place = fit_first(&s->guard.open, &shape->need, 0);
     return place == FIT_NONE ? -1 : s->place_node[place];
 }
 

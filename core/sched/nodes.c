@@ -40,6 +40,11 @@ struct sched_resources ledger_free(const struct sched_node *n)
     return ledger_free_with(n, &n->reserved);
 }
 
+bool ledger_takes_any(const struct sched_node *n)
+{
+    return !n->by_name && n->state != SCHED_NODE_GONE;
+}
+
 /* ---- the trees ---- */
 
 static void set_leaves(struct sched *s, const struct sched_node *n)
@@ -47,6 +52,8 @@ static void set_leaves(struct sched *s, const struct sched_node *n)
     struct sched_resources untimed = res_sub(&n->reserved, &n->timed);
     struct sched_resources now = ledger_free(n), later = ledger_free_with(n, &untimed);
 
+    if (!ledger_takes_any(n))
+        now = later = fit_closed;
     if (!res_fits(&now, fit_get(&s->free_now, n->place)))
         s->grown[s->n_grown++ % GROWN_MAX] = s->place_node[n->place];
     fit_set(&s->free_now, n->place, &now);
@@ -208,6 +215,16 @@ void sched_node_set_state(struct sched *s, int32_t node, enum sched_node_state s
     nodes_changed(s);
     ledger_touch(s, n);
     guard_forget(s);
+}
+
+void sched_node_set_by_name(struct sched *s, int32_t node, bool by_name)
+{
+    struct sched_node *n = ledger_node(s, node);
+    if (!n || n->by_name == by_name)
+        return;
+    n->by_name = by_name;
+    s->layout_stale = true;
+    nodes_changed(s);
 }
 
 void sched_node_set_capacity(struct sched *s, int32_t node, const struct sched_resources *capacity)

@@ -122,6 +122,8 @@ static bool fits_empty(const struct sched *s, const struct sched_shape *shape, b
 
     for (size_t i = from; i < end && i < s->n_nodes; i++) {
         const struct sched_node *n = s->nodes[i];
+        if (shape->node < 0 && !ledger_takes_any(n))
+            continue;
         struct sched_resources usable = measured ? ledger_usable(n) : n->capacity;
         if (n->state == SCHED_NODE_UP && res_fits(&shape->need, &usable))
             return true;
@@ -184,6 +186,19 @@ static bool becomes_head(struct sched *s, struct sched_class *c, int64_t now_ns)
     return false;
 }
 
+/* No node has room for what needs least of all. */
+static bool all_full(const struct sched *s)
+{
+    if (fit_first(&s->free_now, &s->least, 0) != FIT_NONE)
+        return false;
+    for (size_t i = 0; i < s->n_nodes; i++) {
+        struct sched_resources have = ledger_free(s->nodes[i]);
+        if (!ledger_takes_any(s->nodes[i]) && res_fits(&s->least, &have))
+            return false;
+    }
+    return true;
+}
+
 bool sched_next(struct sched *s, int64_t now_ns, struct sched_alloc *out)
 {
     struct sched_resources least = { INT64_MAX, INT64_MAX, INT64_MAX };
@@ -194,7 +209,7 @@ bool sched_next(struct sched *s, int64_t now_ns, struct sched_alloc *out)
     if (s->quiet && now_ns < s->deadline_ns)
         return false;
     ledger_layout(s);
-    full = fit_first(&s->free_now, &s->least, 0) == FIT_NONE;
+    full = all_full(s);
     queue_walk_begin(s, now_ns, &walk);
     s->deadline_ns = INT64_MAX;
     /* Where all is full only the head is to be found: that may be one of a million shapes. */
@@ -303,7 +318,7 @@ bool sched_line_up(struct sched *s, int64_t now_ns, const struct sched_alloc *a,
     queue_walk_begin(s, now_ns, &walk);
     struct sched_class *c = queue_walk_next(s, &walk);
     if (!is_brief(c) || !res_equal(&c->shape.need, &a->got) ||
-        (c->shape.node >= 0 && c->shape.node != a->node))
+        (c->shape.node >= 0 ? c->shape.node != a->node : !ledger_takes_any(n)))
         return false;
     take(s, c, a->node, out);
     return true;

@@ -118,12 +118,19 @@ double sched_user_use(const struct sched *s, int32_t user, int64_t now_ns);
 /* Adds to it: restores after a restart what sched_user_use() said before. */
 void sched_user_add_use(struct sched *s, int32_t user, double thread_seconds, int64_t now_ns);
 
-enum sched_node_state { SCHED_NODE_UP, SCHED_NODE_DRAINED, SCHED_NODE_DOWN };
+enum sched_node_state {
+    SCHED_NODE_UP,
+    SCHED_NODE_DRAINED,
+    SCHED_NODE_DOWN,
+    SCHED_NODE_GONE /* as if it weren't there, but what runs there is still in the ledger */
+};
 
 /* Adds a node, up; returns its number (0, 1, ...). The name is copied. Names are unique. */
 int32_t sched_node_add(struct sched *s, const char *name, const struct sched_resources *capacity);
 /* Nothing starts on a node that isn't up. What runs there stays until it is released. */
 void sched_node_set_state(struct sched *s, int32_t node, enum sched_node_state state);
+/* Only jobs that ask for it by name start there. */
+void sched_node_set_by_name(struct sched *s, int32_t node, bool by_name);
 /* New capacity; may be less than is reserved: then nothing starts there until it fits. */
 void sched_node_set_capacity(struct sched *s, int32_t node, const struct sched_resources *capacity);
 /* Capacity less what measuring says others use, our own jobs' use not taken off (that is what
@@ -142,7 +149,8 @@ int32_t sched_node_find(const struct sched *s, const char *name); /* -1: there i
 /*
  * ERR_UNPROCESS with the reason in words when no known node, up or not, could run this shape even
  * if it were empty ("asks for 64 threads; the largest node, big, has 16"). Says 0 while no node is
- * known at all: then nothing can be said.
+ * known at all, or for a node that is down and of which no capacity is known (all zero): then
+ * nothing can be said.
  */
 int sched_check_possible(const struct sched *s, const struct sched_shape *shape, struct err *err);
 

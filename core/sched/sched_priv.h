@@ -45,6 +45,7 @@ struct sched_node {
     struct sched_resources reserved;
     struct sched_resources timed; /* the part of reserved that comes back within time limits */
     enum sched_node_state state;
+    bool by_name;       /* only for jobs that ask for it */
     bool forced;        /* more is reserved than the capacity, not by sched_next() */
     struct list allocs; /* by end_ns */
     size_t place;       /* in the trees */
@@ -58,6 +59,9 @@ struct sched_resources ledger_usable(const struct sched_node *n);
 struct sched_resources ledger_free_with(const struct sched_node *n,
                                         const struct sched_resources *reserved);
 struct sched_resources ledger_free(const struct sched_node *n);
+/* Whether jobs that don't ask for a node may start there. Others aren't in the trees: their leaves
+ * are closed. */
+bool ledger_takes_any(const struct sched_node *n);
 /* Puts the nodes in order after some were added or changed size. */
 void ledger_layout(struct sched *s);
 /* What is free on a node changed. */
