@@ -53,9 +53,44 @@ static int check_totals(struct store *s, struct err *err)
         return damaged(s, "a job has a status that does not exist", err);
     if (rc != SQLITE_DONE)
         return db_fail(s, rc, "check", err);
-    counted[TOTAL_NEXT_ID] = s->totals[TOTAL_NEXT_ID];
+    for (int i = 0; i < TOTAL_ENDED; i++) /* ids, and what check_metrics() counts */
+        counted[i] = s->totals[i];
     if (memcmp(counted, s->totals, sizeof counted) != 0)
         return damaged(s, "the counts by status are wrong", err);
+    return 0;
+}
+
+/* Looks into each row of measurements. */
+static int check_metrics(struct store *s, struct err *err)
+{
+    struct metric_chunk c;
+    struct metric_range r;
+    int64_t counted[TOTAL_ENDED] = { 0 }, key = INT64_MIN, length, last = -1;
+    int found;
+
+    while ((found = metric_first(s, key + 1, INT64_MAX, &key, &length, err)) > 0) {
+        int level = metric_key_level(key);
+        if (level < 0 || level >= METRIC_LEVELS)
+            return damaged(s, "a measurement has a level that does not exist", err);
+        if (metric_window_begin(level, metric_key_window(key)) == METRIC_TIME_MAX)
+            return damaged(s, "a measurement has a time that can't be", err);
+        c.slots = metric_levels[level].slots;
+        found = metric_row_get(s, key, &c, level == METRIC_FINEST ? NULL : &r, err);
+        if (found < 0)
+            return -1;
+        if (found == 0)
+            return damaged(s, "a row of measurements can't be read", err);
+        counted[TOTAL_METRICS] += metric_row_size(length);
+        if (key >> METRIC_NODE_BITS != last)
+            counted[TOTAL_WINDOWS + level]++;
+        last = key >> METRIC_NODE_BITS;
+    }
+    if (found < 0)
+        return -1;
+    for (int i = TOTAL_METRICS; i < TOTAL_ENDED; i++) {
+        if (counted[i] != s->totals[i])
+            return damaged(s, "the counts of measurements are wrong", err);
+    }
     return 0;
 }
 
@@ -75,12 +110,18 @@ int store_check(struct store *s, struct err *err)
           "an attempt without job" },
         { "SELECT count(*) FROM line WHERE array_id NOT IN (SELECT id FROM job)",
           "a line without array" },
+        { "SELECT count(*) FROM metric WHERE id & 16777215 NOT IN"
+          " (SELECT id FROM node UNION SELECT node FROM metric_gone)",
+          "a measurement without node" },
+        { "SELECT count(*) FROM metric_gone WHERE node IN (SELECT id FROM node)",
+          "a node that is and was removed" },
     };
     int64_t n;
 
+    _Static_assert(METRIC_NODE_MAX == 16777215, "it stands in a statement");
     if (s->in_tx)
         return err_set(err, ERR_INTERNAL, "a check within a transaction");
-    if (check_pages(s, err) != 0 || check_totals(s, err) != 0)
+    if (check_pages(s, err) != 0 || check_totals(s, err) != 0 || check_metrics(s, err) != 0)
         return -1;
     for (size_t i = 0; i < ARRAY_LEN(orphans); i++) {
         if (db_exec_int(s, orphans[i].sql, &n, err) != 0)

@@ -52,6 +52,26 @@ static const char version_1[] =
     " digest BLOB NOT NULL, first_id INTEGER NOT NULL, count INTEGER NOT NULL,"
     " created_ns INTEGER NOT NULL, UNIQUE (user, name)) STRICT;";
 
+/*
+ * metric: what was measured of nodes. The id is level, time and node in one number (metrics.h), so
+ * that what is written at one time lies together on few pages, and goes together; and because a row
+ * of a table with such a key may fill a page, where one with a key of three columns spills over from
+ * a quarter of a page on. `data` is described in metrics_codec.c.
+ *
+ * metric_gone: nodes that were removed, whose rows of metric still are; those before `next` are not.
+ * meta has .next_node, .last_window, .metrics (bytes) and .windows.N (different times of level N).
+ */
+static const char version_2[] =
+    "CREATE TABLE node (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind INTEGER NOT NULL,"
+    " state INTEGER NOT NULL, added_ns INTEGER NOT NULL, address TEXT NOT NULL,"
+    " labels TEXT NOT NULL, config TEXT NOT NULL, error TEXT NOT NULL, host_id TEXT NOT NULL,"
+    " agent_hash TEXT NOT NULL) STRICT;"
+
+    "CREATE TABLE metric (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
+
+    "CREATE TABLE metric_gone (node INTEGER PRIMARY KEY, next INTEGER NOT NULL) STRICT;";
+
 const struct schema_step schema_steps[STORE_SCHEMA_VERSION] = {
     { version_1 },
+    { version_2 },
 };

@@ -16,17 +16,27 @@
 
 static void total_name(int which, char *name, size_t size)
 {
-    if (which < TOTAL_TOP)
-        snprintf(name, size, "%s", which == TOTAL_NEXT_ID ? ".next_id" : ".ended");
+    if (which == TOTAL_NEXT_ID)
+        snprintf(name, size, ".next_id");
+    else if (which == TOTAL_NEXT_NODE)
+        snprintf(name, size, ".next_node");
+    else if (which == TOTAL_LAST_WINDOW)
+        snprintf(name, size, ".last_window");
+    else if (which == TOTAL_METRICS)
+        snprintf(name, size, ".metrics");
+    else if (which < TOTAL_ENDED)
+        snprintf(name, size, ".windows.%d", which - TOTAL_WINDOWS);
+    else if (which == TOTAL_ENDED)
+        snprintf(name, size, ".ended");
     else if (which < TOTAL_TASK)
         snprintf(name, size, ".top.%d", which - TOTAL_TOP);
     else
         snprintf(name, size, ".task.%d", which - TOTAL_TASK);
 }
 
-static int find_max_id(struct store *s, int64_t *max_id, struct err *err)
+static int find_max_id(struct store *s, enum statement which, int64_t *max_id, struct err *err)
 {
-    sqlite3_stmt *st = db_stmt(s, ST_MAX_ID, err);
+    sqlite3_stmt *st = db_stmt(s, which, err);
     int more = st ? db_step(s, st, err) : -1;
 
     if (more < 0)
@@ -36,31 +46,44 @@ static int find_max_id(struct store *s, int64_t *max_id, struct err *err)
     return 0;
 }
 
+/* Makes sure that the next id lies behind all that there are. */
+static int check_next_id(struct store *s, int which, enum statement max, struct err *err)
+{
+    int64_t max_id, *next = &s->totals[which];
+
+    if (find_max_id(s, max, &max_id, err) != 0)
+        return -1;
+    if (max_id == INT64_MAX || *next == INT64_MAX)
+        return db_fail(s, SQLITE_CORRUPT, "read the ids in", err);
+    /* Can't be, but an id that is used twice would be worse than a number left out. */
+    if (*next <= max_id) {
+        log_warning(s->log, "%s: next id %lld is taken; going on after %lld", s->path,
+                    (long long)*next, (long long)max_id);
+        *next = max_id + 1;
+    }
+    return 0;
+}
+
 static int totals_load(struct store *s, struct err *err)
 {
     char name[16];
-    int64_t max_id;
     /* Memory is sized by the totals: no more rows than could be in the file (there are more than 8
-     * bytes to each). */
+     * bytes to each). Nothing is by the bytes of measurements; that is only so that no sum of them
+     * overflows. */
     int64_t most = store_size(s) / 8;
 
-    if (find_max_id(s, &max_id, err) != 0)
-        return -1;
     for (int i = 0; i < TOTAL_COUNT; i++) {
+        bool is_id = i == TOTAL_NEXT_ID || i == TOTAL_NEXT_NODE;
+        int64_t limit = i == TOTAL_METRICS ? 64 * most : i >= TOTAL_WINDOWS ? most : INT64_MAX;
         total_name(i, name, sizeof name);
-        if (store_meta_get_int(s, name, i == TOTAL_NEXT_ID, &s->totals[i], err) != 0)
+        if (store_meta_get_int(s, name, is_id, &s->totals[i], err) != 0)
             return -1;
-        if (i != TOTAL_NEXT_ID && (s->totals[i] < 0 || s->totals[i] > most))
+        if (!is_id && (s->totals[i] < 0 || s->totals[i] > limit))
             return db_fail(s, SQLITE_CORRUPT, "read the counts in", err);
     }
-    if (max_id == INT64_MAX || s->totals[TOTAL_NEXT_ID] == INT64_MAX)
-        return db_fail(s, SQLITE_CORRUPT, "read the ids in", err);
-    /* Can't be, but an id that is used twice would be worse than a number left out. */
-    if (s->totals[TOTAL_NEXT_ID] <= max_id) {
-        log_warning(s->log, "%s: next id %lld is taken; going on after %lld", s->path,
-                    (long long)s->totals[TOTAL_NEXT_ID], (long long)max_id);
-        s->totals[TOTAL_NEXT_ID] = max_id + 1;
-    }
+    if (check_next_id(s, TOTAL_NEXT_ID, ST_MAX_ID, err) != 0 ||
+        check_next_id(s, TOTAL_NEXT_NODE, ST_NODE_MAX_ID, err) != 0)
+        return -1;
     memcpy(s->saved_totals, s->totals, sizeof s->totals);
     return 0;
 }
@@ -111,6 +134,7 @@ struct store *store_open_steps(const char *state_dir, const struct schema_step *
     s->dirfd = s->lockfd = -1;
     s->checkpoint_pages = CHECKPOINT_PAGES;
     strmap_init(&s->ids);
+    map_init(&s->metrics.nodes);
     if (open_database(s, state_dir, steps, count, err) != 0 || users_load(s, err) != 0 ||
         totals_load(s, err) != 0 || open_for_writing(s, err) != 0) {
         store_close(s);
@@ -139,6 +163,7 @@ void store_close(struct store *s)
     if (sqlite3_close(s->db) != SQLITE_OK)
         log_error(s->log, "%s was not closed: a defect", s->path);
     users_fini(s);
+    metrics_fini(s);
     if (s->lockfd >= 0) {
         /* No pid in the file of a lock nobody holds. The file stays: removing it would race. */
         if (ftruncate(s->lockfd, 0) != 0)
@@ -198,6 +223,7 @@ int store_commit(struct store *s, struct err *err)
     s->in_tx = false;
     memcpy(s->saved_totals, s->totals, sizeof s->totals);
     s->n_saved = s->n_names;
+    metrics_committed(s);
     db_checkpoint(s);
     db_extend_log(s);
     return 0;
@@ -213,6 +239,7 @@ void store_rollback(struct store *s)
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
     memcpy(s->totals, s->saved_totals, sizeof s->totals);
     users_rollback(s);
+    metrics_rolled_back(s);
 }
 
 bool store_in_transaction(const struct store *s)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The durable side of the queue: jobs, attempts, idempotency keys and small facts in one SQLite
- * database (WAL, synchronous=FULL). Only this layer sees SQLite.
+ * The durable side of the queue: jobs, attempts, idempotency keys, nodes with what was measured of
+ * them, and small facts in one SQLite database (WAL, synchronous=FULL). Only this layer sees SQLite.
  *
  * Use: store_begin(); any number of changes; store_commit(). Nothing counts before the commit
  * returned 0: the head answers clients and starts jobs only then, and so many submits share one
@@ -33,7 +33,7 @@ struct err;
 struct log;
 struct store;
 
-#define STORE_SCHEMA_VERSION 1
+#define STORE_SCHEMA_VERSION 2
 #define STORE_STATUS_MAX 32 /* statuses are 0..31, for they are bits in masks */
 
 /* --- life cycle --- */
@@ -235,6 +235,114 @@ int store_use_set(struct store *s, const char *user, double thread_seconds, int6
 int store_use_each(struct store *s,
                    void (*fn)(void *arg, const char *user, double thread_seconds, int64_t wall_ns),
                    void *arg, struct err *err);
+
+/* --- nodes --- */
+
+/*
+ * A machine as the head knows it. Ids are small integers from 1, never reused: a name that is
+ * removed and added again is another node, without the old one's measurements.
+ */
+struct store_node {
+    int64_t id;
+    const char *name;       /* as the user calls it; unique, not empty */
+    int32_t kind;           /* how it is reached; the caller's number */
+    int32_t state;          /* likewise */
+    int64_t added_ns;       /* wall */
+    const char *address;    /* the texts: NULL is stored as "" */
+    const char *labels;     /* JSON */
+    const char *config;     /* JSON: what the user asked for */
+    const char *error;      /* the last one, for people */
+    const char *host_id;    /* what the machine calls itself, to notice when it is another one */
+    const char *agent_hash; /* of the hive that was put there */
+};
+
+/*
+ * Writes a node by its name: all fields of one that is there but id and added_ns, or a new one. The
+ * id in `n` is ignored; *id (may be NULL) says which it is. ERR_INVALID when the name is empty.
+ */
+int store_node_put(struct store *s, const struct store_node *n, int64_t *id, struct err *err);
+/* One node by name. Calls fn at most once; returns 1 found, 0 not, -1 error. */
+int store_node_get(struct store *s, const char *name,
+                   void (*fn)(void *arg, const struct store_node *n), void *arg, struct err *err);
+/* All nodes, by id. fn returns false to stop. */
+int store_node_each(struct store *s, bool (*fn)(void *arg, const struct store_node *n), void *arg,
+                    struct err *err);
+/* ERR_NOT_FOUND when there is no such node. What was measured of it goes step by step, in
+ * store_metrics_prune(). */
+int store_node_remove(struct store *s, int64_t id, struct err *err);
+
+/* --- measurements of nodes over time --- */
+
+/*
+ * Three levels: a mean for every 10 seconds, kept for a day; mean, least and greatest of every 5
+ * minutes for 30 days and of every hour for 5 years. These are spans of time in which something was
+ * recorded of any node: a week in which hive didn't run removes nothing. The least and the greatest
+ * are of the means of 10 seconds. Values are rounded as series.def says, below 1/64 to steps of 1e-4;
+ * NaN is "not known", infinite ones are taken for that; what is above 1.4e17 counts as that.
+ *
+ * Time is a grid of wall-clock slots. Measurements that come faster are averaged, late and missing
+ * ones leave slots unknown, and when the clock is set back, what it passes again is averaged with
+ * what is there: so no clock can make it grow beyond its grid. A clock that was wrong for a while
+ * costs as much history as that while is long.
+ */
+enum store_series {
+#define SERIES(name, text, bits) STORE_SERIES_##name,
+#include "store/series.def"
+    STORE_SERIES_COUNT
+};
+
+/* "cpu_percent" and so on; NULL when there is no such series. */
+const char *store_series_name(int series);
+
+/*
+ * Takes what was measured, in memory alone: costs next to nothing, needs no transaction and can't
+ * fail. A wall_ns that is not positive and a node that is none are ignored. Lost when the process
+ * dies before the next store_metrics_flush() is committed. Where that fails for long, the newest
+ * half an hour of each node is kept, about 4.5 KB for every 10 minutes and node.
+ */
+void store_metrics_add(struct store *s, int64_t node, int64_t wall_ns,
+                       const float values[STORE_SERIES_COUNT]);
+
+/*
+ * Writes what was added, in the transaction that is open; to be called every minute or so, and
+ * before closing. When the transaction is rolled back the next flush writes it again. `now_ns` is
+ * wall time: what lies in a span of 10 minutes that is over is summarised and leaves the memory.
+ */
+int store_metrics_flush(struct store *s, int64_t now_ns, struct err *err);
+
+struct store_point {
+    int64_t wall_ns, width_ns; /* from wall_ns on, that long */
+    /* Each by series, STORE_SERIES_COUNT of them; NaN: not known, or not asked for. */
+    const float *min, *mean, *max;
+};
+
+/*
+ * The measurements of a node in [from_ns, to_ns), as points by time, at most max_points (1 or
+ * more; a point that lies at an edge may reach beyond it). They come from the coarsest level that
+ * has so many points in that time, or from the finest; what a level no longer has, from the next
+ * coarser one. What was added but not flushed is in it. Nothing is said about times of which
+ * nothing is known. `series` has a bit for each that is wanted. from_ns <= 0 means from the oldest
+ * on, to_ns <= 0 up to the newest. fn returns false to stop; it may call this function too.
+ * Stored measurements that are damaged count as missing: only store_check() minds.
+ */
+int store_metrics_read(struct store *s, int64_t node, uint64_t series, int64_t from_ns,
+                       int64_t to_ns, int64_t max_points,
+                       bool (*fn)(void *arg, const struct store_point *p), void *arg,
+                       struct err *err);
+
+/* What is stored of measurements takes about so many bytes. (The file does not become smaller by
+ * pruning: room in it is used again.) */
+int64_t store_metrics_size(const struct store *s);
+
+/*
+ * Removes what is beyond the times above, what is left of removed nodes, and, while
+ * store_metrics_size() is above max_bytes (0: no limit), more: the finest level first, in it what
+ * is furthest from now_ns. An hour of the finest and a day of the next level stay whatever the
+ * limit. At most about `max` rows a call. *removed says how many steps it took: 0, nothing is left
+ * to do. A row holds 10 minutes, 2 hours or a day of a node.
+ */
+int store_metrics_prune(struct store *s, int64_t now_ns, int64_t max_bytes, int64_t max,
+                        int64_t *removed, struct err *err);
 
 /* --- pruning --- */
 

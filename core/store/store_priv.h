@@ -15,6 +15,7 @@
 #define HIVE_STORE_STORE_PRIV_H
 
 #include "base/map.h"
+#include "store/metrics.h"
 #include "store/schema.h"
 #include "store/store.h"
 
@@ -29,9 +30,13 @@ enum statement {
 /* Numbers that are kept in memory and written to meta, at commit, where they changed. */
 enum {
     TOTAL_NEXT_ID,
-    TOTAL_ENDED,                               /* plain jobs and arrays with finished_ns set */
-    TOTAL_TOP,                                 /* plain jobs and arrays by status */
-    TOTAL_TASK = TOTAL_TOP + STORE_STATUS_MAX, /* tasks by status */
+    TOTAL_NEXT_NODE,
+    TOTAL_LAST_WINDOW, /* of finest measurements, at the last flush */
+    TOTAL_METRICS,     /* bytes of measurements, as metric_row_size() counts */
+    TOTAL_WINDOWS,     /* different windows by level */
+    TOTAL_ENDED = TOTAL_WINDOWS + METRIC_LEVELS, /* plain jobs and arrays with finished_ns set */
+    TOTAL_TOP,                                   /* plain jobs and arrays by status */
+    TOTAL_TASK = TOTAL_TOP + STORE_STATUS_MAX,   /* tasks by status */
     TOTAL_COUNT = TOTAL_TASK + STORE_STATUS_MAX
 };
 
@@ -52,6 +57,7 @@ struct store {
     struct strmap ids;
     char **names;
     int32_t n_names, n_saved;
+    struct metrics metrics;
     int wal_pages;        /* in the log after the last commit */
     int wal_checkpointed; /* of those, when the last checkpoint was tried */
     int64_t wal_room;     /* up to here the log's file has been written to, as far as is known */
@@ -115,6 +121,11 @@ int32_t users_add(struct store *s, const char *name, struct err *err);
 const char *users_name(const struct store *s, int64_t id); /* "?" when there is none */
 /* After a rollback: forgets who was added meanwhile. */
 void users_rollback(struct store *s);
+
+/* --- node.c --- */
+
+/* 1 there is such a node, 0, -1. */
+int node_exists(struct store *s, int64_t id, struct err *err);
 
 /* --- open.c --- */
 

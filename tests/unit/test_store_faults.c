@@ -8,6 +8,7 @@
  * last sync, and afterwards puts any mixture of old and new sectors in its place. (Syncs therefore
  * need not reach the real disk, which makes this quick.)
  */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -278,10 +279,37 @@ static void plan(int fail_at, unsigned mask, int rc, bool power_off)
 
 /* --- what is stored --- */
 
-#define ROUNDS 4
+#define ROUNDS 3
 #define PER_ROUND 3 /* submit, start, end */
 #define COMMITS (ROUNDS * PER_ROUND)
 #define JOBS 2 /* in a round */
+
+/*
+ * The nodes' part of a transaction: one more node a round, which the round's end removes but in the
+ * last, and measurements of it and of the first, 4 minutes later each time so that windows end.
+ */
+static int change_node(struct store *s, int n, struct err *err)
+{
+    int round = n / PER_ROUND;
+    int64_t now = (1000000 + n * 240) * NS_PER_S, id = 1 + round, removed;
+    struct store_node node = { .name = mem_printf("n%d", round), .state = n % PER_ROUND };
+    float values[STORE_SERIES_COUNT];
+    int rc = 0;
+
+    for (int i = 0; i < STORE_SERIES_COUNT; i++)
+        values[i] = (float)(n * 1000 + i);
+    if (n % PER_ROUND < 2)
+        rc = store_node_put(s, &node, &id, err);
+    else if (round > 0 && round < ROUNDS - 1)
+        rc = store_node_remove(s, id, err);
+    free((char *)node.name);
+    store_metrics_add(s, id, now, values);
+    store_metrics_add(s, 1, now, values);
+    return rc != 0 || store_metrics_flush(s, now, err) != 0 ||
+                   store_metrics_prune(s, now, 1, 3, &removed, err) != 0
+               ? -1
+               : 0;
+}
 
 /* The n-th transaction of the life (from 0). Which jobs it touches follows from n. */
 static int change(struct store *s, int n, struct err *err)
@@ -318,7 +346,7 @@ static int change(struct store *s, int n, struct err *err)
         if (rc != 0)
             return -1;
     }
-    return store_commit(s, err);
+    return change_node(s, n, err) != 0 ? -1 : store_commit(s, err);
 }
 
 static void note_status(void *arg, const struct store_job *j)
@@ -332,8 +360,41 @@ static bool note_outcome(void *arg, const struct store_attempt *a)
     return true;
 }
 
+static bool count_node(void *arg, const struct store_node *n)
+{
+    (void)n;
+    ++*(int *)arg;
+    return true;
+}
+
+static bool count_point(void *arg, const struct store_point *p)
+{
+    CHECK(p->mean[1] > 0);
+    ++*(int *)arg;
+    return true;
+}
+
+/* Nodes are those of so many transactions, and each of these left a measurement. */
+static void check_nodes(struct store *s, int changes)
+{
+    struct err err = ERR_INIT;
+    int nodes = 0, points = 0;
+    int left = changes == 0 ? 0 : 1; /* the first round's stays */
+
+    for (int round = 1; round < ROUNDS; round++) {
+        int done = changes - round * PER_ROUND;
+        left += done >= 1 && (done < PER_ROUND || round == ROUNDS - 1);
+    }
+    CHECK_OK(store_node_each(s, count_node, &nodes, &err), &err);
+    CHECK_INT(nodes, left);
+    CHECK_OK(store_metrics_read(s, 1, UINT64_MAX, 1000000 * NS_PER_S, 1003600 * NS_PER_S, 1000,
+                                count_point, &points, &err),
+             &err);
+    CHECK_INT(points, changes);
+}
+
 /* Number of the life's transactions that the store shows; fails unless it shows them wholly. */
-static int count_changes(struct store *s)
+static int count_job_changes(struct store *s)
 {
     struct err err = ERR_INIT;
     int n = 0;
@@ -359,6 +420,14 @@ static int count_changes(struct store *s)
                 return n;
         }
     }
+    return n;
+}
+
+static int count_changes(struct store *s)
+{
+    int n = count_job_changes(s);
+
+    check_nodes(s, n);
     return n;
 }
 
@@ -567,13 +636,15 @@ TEST(power_failure_at_any_moment)
 
 static bool migrate_until_power_fails(int at)
 {
-    static struct schema_step steps[3];
+    static struct schema_step steps[STORE_SCHEMA_VERSION + 2];
     struct err err = ERR_INIT;
     char *dir = fresh_dir();
 
-    steps[0] = schema_steps[0];
-    steps[1].sql = "ALTER TABLE job ADD COLUMN colour TEXT; UPDATE job SET colour = 'red';";
-    steps[2].sql = "CREATE TABLE tint (id INTEGER); INSERT INTO tint SELECT id FROM job";
+    memcpy(steps, schema_steps, STORE_SCHEMA_VERSION * sizeof *steps);
+    steps[STORE_SCHEMA_VERSION].sql =
+        "ALTER TABLE job ADD COLUMN colour TEXT; UPDATE job SET colour = 'red';";
+    steps[STORE_SCHEMA_VERSION + 1].sql =
+        "CREATE TABLE tint (id INTEGER); INSERT INTO tint SELECT id FROM job";
     repair_disk();
     struct store *s = open_store(dir, &err);
     CHECK(s);
@@ -581,7 +652,7 @@ static bool migrate_until_power_fails(int at)
         CHECK_OK(change(s, n, &err), &err);
     store_close(s);
     plan(at, 1U << OP_WRITE | 1U << OP_SYNC | 1U << OP_TRUNCATE | 1U << OP_DELETE, 0, true);
-    store_close(store_open_steps(dir, steps, 3, NULL, &err));
+    store_close(store_open_steps(dir, steps, STORE_SCHEMA_VERSION + 2, NULL, &err));
     bool fired = disk.fired;
     repair_disk();
     /* Either it is as before, or it is done; and then it can be done. */
@@ -589,7 +660,7 @@ static bool migrate_until_power_fails(int at)
     if (!s)
         CHECK_INT(err.kind, ERR_VERSION);
     store_close(s);
-    s = store_open_steps(dir, steps, 3, NULL, &err);
+    s = store_open_steps(dir, steps, STORE_SCHEMA_VERSION + 2, NULL, &err);
     if (!s)
         unit_fail(__FILE__, __LINE__, "stopped at %d: %s", at, err.msg);
     CHECK_INT(count_changes(s), 4);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Opening: the lock, databases of other versions, damaged ones, migration, kill -9, a full disk. */
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/fs.h"
 #include "base/str.h"
@@ -231,6 +232,70 @@ static void use(void *arg, const char *user, double thread_seconds, int64_t wall
     buf_printf(arg, "%s %.1f %lld|", user, thread_seconds, (long long)wall_ns);
 }
 
+static bool node(void *arg, const struct store_node *n)
+{
+    buf_printf(arg, "%d %s %s|", (int)n->id, n->name, n->address);
+    return true;
+}
+
+static bool point(void *arg, const struct store_point *p)
+{
+    buf_printf(arg, "%lld %g|", (long long)p->wall_ns, (double)p->mean[0]);
+    return true;
+}
+
+/* What version 2 brought; in a database of version 1 it must be possible to begin with it. */
+static void check_nodes(struct store *s, int version)
+{
+    struct err err = ERR_INIT;
+    struct buf b = BUF_INIT;
+    float values[STORE_SERIES_COUNT] = { 12.5F };
+    int64_t id, now = INT64_C(1700000200000000000);
+
+    CHECK_OK(store_node_each(s, node, &b, &err), &err);
+    for (int64_t i = 1; i <= 3; i++)
+        CHECK_OK(store_metrics_read(s, i, 1, now - 200 * NS_PER_S, now + 100 * NS_PER_S, 99, point,
+                                    &b, &err),
+                 &err);
+    CHECK_STR(buf_data(&b), version < 2 ? ""
+                                        : "1 big ann@big|3 small |1700000100000000000 12.5|"
+                                          "1700000110000000000 100|1700000200000000000 3|");
+    buf_clear(&b);
+    CHECK_OK(store_begin(s, &err), &err);
+    CHECK_OK(store_node_put(s, &(struct store_node){ .name = "new" }, &id, &err), &err);
+    CHECK_INT(id, version < 2 ? 1 : 4);
+    store_metrics_add(s, id, now, values);
+    CHECK_OK(store_metrics_flush(s, now, &err), &err);
+    CHECK_OK(store_commit(s, &err), &err);
+    CHECK_OK(store_metrics_read(s, id, 1, now, now + 100 * NS_PER_S, 99, point, &b, &err), &err);
+    CHECK_STR(buf_data(&b), "1700000200000000000 12.5|");
+    CHECK_OK(store_check(s, &err), &err);
+    buf_fini(&b);
+}
+
+/* The copy that was put aside of a database of version 1 is one. */
+static void check_copy(void)
+{
+    char *copy = in_dir("hive.db.before-v2");
+    sqlite3 *db;
+    sqlite3_stmt *st;
+
+    CHECK(sqlite3_open_v2(copy, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK);
+    CHECK(sqlite3_prepare_v2(db,
+                             "SELECT user_version, (SELECT count(*) FROM job),"
+                             " (SELECT count(*) FROM sqlite_schema WHERE name = 'metric')"
+                             " FROM pragma_user_version",
+                             -1, &st, NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(st) == SQLITE_ROW);
+    CHECK_INT(sqlite3_column_int(st, 0), 1);
+    CHECK_INT(sqlite3_column_int(st, 1), 5);
+    CHECK_INT(sqlite3_column_int(st, 2), 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    CHECK(unlink(copy) == 0);
+    free(copy);
+}
+
 static void check_valid(const char *file)
 {
     struct err err = ERR_INIT;
@@ -262,6 +327,9 @@ static void check_valid(const char *file)
     CHECK_OK(store_line_get(s, 2, 2, &line, &err), &err);
     CHECK_STR(line, "--lr 0.2");
     free(line);
+    check_nodes(s, strstr(file, "v1.sql") ? 1 : 2);
+    if (strstr(file, "v1.sql"))
+        check_copy();
     CHECK_OK(store_begin(s, &err), &err);
     CHECK_OK(store_next_ids(s, 1, &first, &err), &err);
     CHECK_INT(first, 7);
@@ -395,7 +463,9 @@ TEST(a_later_release_that_was_killed_keeps_its_log)
     }
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);
     check_refused("with a log", ERR_VERSION);
-    run_sql(path, "PRAGMA user_version = 1");
+    char *back = mem_printf("PRAGMA user_version = %d", STORE_SCHEMA_VERSION);
+    run_sql(path, back);
+    free(back);
     struct store *s = open_store();
     CHECK_INT(count_queued(s), 1);
     store_close(s);
@@ -425,7 +495,7 @@ TEST(files_that_are_no_databases)
     check_refused("a log alone", ERR_CORRUPT);
     unlink(wal);
 
-    run_file(path, DATA "/valid/v1.sql");
+    run_file(path, DATA "/valid/v2.sql");
     read_into("hive.db", &whole);
     for (size_t len = 1; len < buf_len(&whole); len += 3001) {
         CHECK_OK(fs_write_file(path, buf_data(&whole), len, 0600, false, &err), &err);
@@ -439,43 +509,46 @@ TEST(files_that_are_no_databases)
 
 /* --- migration --- */
 
-static const struct schema_step *with_steps(struct schema_step *steps, const char *two,
-                                            const char *three)
+/* This release's steps, and two of a later one. */
+#define LATER (STORE_SCHEMA_VERSION + 2)
+
+static const struct schema_step *with_steps(struct schema_step *steps, const char *one,
+                                            const char *two)
 {
-    steps[0] = schema_steps[0];
-    steps[1].sql = two;
-    steps[2].sql = three;
+    memcpy(steps, schema_steps, STORE_SCHEMA_VERSION * sizeof *steps);
+    steps[STORE_SCHEMA_VERSION].sql = one;
+    steps[STORE_SCHEMA_VERSION + 1].sql = two;
     return steps;
 }
 
 TEST(an_older_database_is_brought_up_to_date_after_a_copy_was_put_aside)
 {
     struct err err = ERR_INIT;
-    struct schema_step steps[3];
+    struct schema_step steps[LATER];
     struct stat st;
     int64_t v;
 
-    _Static_assert(STORE_SCHEMA_VERSION == 1, "use steps behind the last real one here");
+    _Static_assert(LATER == 4, "it stands in names below");
     with_steps(steps, "ALTER TABLE job ADD COLUMN colour TEXT; CREATE TABLE tint (id INTEGER);",
                "INSERT INTO tint SELECT id FROM job");
     struct store *s = open_store();
     add_jobs(s, 5);
     store_close(s);
     for (int i = 0; i < 2; i++) { /* the second time there is nothing to do */
-        s = store_open_steps(unit_tmpdir(), steps, 3, NULL, &err);
+        s = store_open_steps(unit_tmpdir(), steps, LATER, NULL, &err);
         CHECK(s);
         CHECK_INT(count_queued(s), 5);
         CHECK_OK(db_exec_int(s, "SELECT count(*) FROM tint", &v, &err), &err);
         CHECK_INT(v, 5);
-        CHECK(fstatat(store_dirfd(s), "hive.db.before-v3", &st, 0) == 0);
+        CHECK(fstatat(store_dirfd(s), "hive.db.before-v4", &st, 0) == 0);
         CHECK_INT(st.st_mode & 07777, 0600);
-        CHECK(fstatat(store_dirfd(s), "hive.db.before-v3.new", &st, 0) != 0);
+        CHECK(fstatat(store_dirfd(s), "hive.db.before-v4.new", &st, 0) != 0);
         store_close(s);
     }
     CHECK(!store_open(unit_tmpdir(), NULL, &err));
     CHECK_INT(err.kind, ERR_VERSION);
     /* The way back. */
-    char *path = in_dir("hive.db"), *copy = in_dir("hive.db.before-v3");
+    char *path = in_dir("hive.db"), *copy = in_dir("hive.db.before-v4");
     CHECK(rename(copy, path) == 0);
     s = open_store();
     CHECK_INT(count_queued(s), 5);
@@ -487,13 +560,13 @@ TEST(an_older_database_is_brought_up_to_date_after_a_copy_was_put_aside)
 TEST(a_step_that_fails_changes_nothing)
 {
     struct err err = ERR_INIT;
-    struct schema_step steps[3];
+    struct schema_step steps[LATER];
 
     with_steps(steps, "CREATE TABLE tint (id INTEGER)", "INSERT INTO nowhere VALUES (1)");
     struct store *s = open_store();
     add_jobs(s, 5);
     store_close(s);
-    CHECK(!store_open_steps(unit_tmpdir(), steps, 3, NULL, &err));
+    CHECK(!store_open_steps(unit_tmpdir(), steps, LATER, NULL, &err));
     CHECK(strstr(err.msg, "nowhere"));
     s = open_store();
     CHECK_INT(count_queued(s), 5);

@@ -1,1 +1,0 @@
-DROP TABLE job; CREATE TABLE task (uuid TEXT PRIMARY KEY); PRAGMA user_version = 2;
