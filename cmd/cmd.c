@@ -7,6 +7,7 @@
 #include "base/conf.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "cmd/later.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -52,6 +53,7 @@ bool cmd_parse(const struct cmd *cmd, void *args, int argc, char **argv, int *fi
     const struct opt *table = cmd->options ? cmd->options : no_options;
     if (opt_parse(table, args, argc, argv, cmd->opt_flags, first, dashdash, &err) == 0)
         return true;
+    later_option(cmd, argc, argv, &err);
     if (err.hint[0] == '\0')
         err_hint(&err, "options: hive %s --help", cmd->name);
     err_prefix(&err, "%s", cmd->name);
@@ -121,6 +123,42 @@ char cmd_wants(const struct cmd *cmd, int argc, char **argv)
         i += value_next;
     }
     return 0;
+}
+
+/* "fq", "t4": flags, up to one that takes the rest as its value. */
+static bool all_short(const struct opt *table, const char *letters)
+{
+    for (const char *p = letters; *p; p++) {
+        const struct opt *o = find_short(table, *p);
+        if (!o || o->arg)
+            return o != NULL;
+    }
+    return true;
+}
+
+char *cmd_unknown_option(const struct cmd *cmd, int argc, char **argv)
+{
+    const struct opt *table = cmd->options ? cmd->options : no_options;
+
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        bool value_next;
+        if (str_eq(word, "--"))
+            return NULL;
+        if (word[0] != '-' || word[1] == '\0') {
+            if (cmd->opt_flags & OPT_STOP_AT_ARG)
+                return NULL;
+            continue;
+        }
+        size_t len = strcspn(word, "=");
+        if (word[1] == '-' && !find_long(table, word + 2, len - 2))
+            return mem_strndup(word, len);
+        if (word[1] != '-' && !all_short(table, word + 1))
+            return NULL;
+        option_wants(table, word, &value_next);
+        i += value_next;
+    }
+    return NULL;
 }
 
 /* Text of ours with foreign names in it: only line ends and tabs of our own making stay. */

@@ -93,6 +93,10 @@ bool cmd_parse(const struct cmd *cmd, void *args, int argc, char **argv, int *fi
  * OPT_STOP_AT_ARG, what follows the first operand. */
 char cmd_wants(const struct cmd *cmd, int argc, char **argv);
 
+/* The first long option in argv that the command doesn't have, as "--name"; malloc'd. NULL when
+ * there is none, or something else is wrong before it. */
+char *cmd_unknown_option(const struct cmd *cmd, int argc, char **argv);
+
 /* "hive: TEXT" on stderr, foreign characters made safe. */
 void cmd_msg(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Prints "hive: message" and "  hint" and returns err's exit code. */

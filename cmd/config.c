@@ -9,6 +9,7 @@
 #include "base/jsonx.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "cmd/later.h"
 #include "cmd/table.h"
 
 #include <stddef.h>
@@ -84,10 +85,11 @@ static void print_table(const struct conf *c)
 static int unknown_key(const char *name)
 {
     struct err err = ERR_INIT;
-    const char *names[CONF_KEY_COUNT + 1] = { NULL };
-    for (int i = 0; i < CONF_KEY_COUNT; i++)
-        names[i] = conf_setting((enum conf_key)i)->key;
-    const char *near = str_did_you_mean(name, names);
+    const char *near = conf_near(name);
+    if (later_has("config", name)) {
+        later_err(&err, "config import");
+        return cmd_fail(&err);
+    }
     err_set(&err, ERR_USAGE, "config: there is no setting '%s'", name);
     if (near)
         err_hint(&err, "did you mean %s?", near);
@@ -187,11 +189,31 @@ static int show_one(int key, bool json)
     return CMD_OK;
 }
 
+/* The command has no short options, so that one dash begins a value. */
+static bool is_value(const char *key, const char *word)
+{
+    return conf_find(key) >= 0 && word[0] == '-' && word[1] != '\0' && word[1] != '-';
+}
+
+static int set_value(const struct cmd *cmd, int argc, char **argv)
+{
+    struct args a = { .json = false };
+    int first, code;
+
+    if (!cmd_parse(cmd, &a, argc - 1, argv, &first, NULL, &code))
+        return code;
+    if (a.unset || a.json || argc - 1 - first != 1)
+        return cmd_usage(cmd, "one key and one value, and no option but --system with them");
+    return change(conf_find(argv[first]), argv[argc - 1], &a);
+}
+
 static int run(const struct cmd *cmd, int argc, char **argv)
 {
     struct args a = { .json = false };
     int first, code, key;
 
+    if (argc > 2 && is_value(argv[argc - 2], argv[argc - 1]))
+        return set_value(cmd, argc, argv);
     if (!cmd_parse(cmd, &a, argc, argv, &first, NULL, &code))
         return code;
     int count = argc - first;

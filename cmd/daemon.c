@@ -3,6 +3,7 @@
 #include "cmd/cmd.h"
 
 #include "cmd/daemon.h"
+#include "cmd/later.h"
 #include "cmd/workload_manager.h"
 
 #include "base/buf.h"
@@ -203,8 +204,9 @@ static int run(struct daemon *d, int64_t ready_fd, struct err *err)
 {
     bool tcp = false;
     if (!str_eq(conf_str(d->conf, CONF_daemon_role), "standalone")) {
-        err_set(err, ERR_INVALID, "this version has no %s role yet",
-                conf_str(d->conf, CONF_daemon_role));
+        char *what = mem_printf("role %s", conf_str(d->conf, CONF_daemon_role));
+        later_err(err, what);
+        free(what);
         return err_hint(err, "use --role standalone: queue and run jobs on this machine");
     }
     if (parse_listen(d, &tcp, err) != 0 || open_folders(d, err) != 0)

@@ -4,9 +4,11 @@
 #include "cmd/cmd.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "cmd/client.h"
 #include "cmd/job_view.h"
+#include "cmd/status.h"
 
 #include <stddef.h>
 
@@ -38,6 +40,12 @@ static void print_text(yyjson_val *root)
         str_append_safe(&b, yyjson_is_str(line) ? yyjson_get_str(line) : "", SIZE_MAX);
         buf_append_char(&b, '\n');
     }
+    struct status_style style = {
+        .width = cmd_width_limited() ? cmd_width() : 0,
+        .color = cmd_color(),
+        .now_ns = clock_wall_ns(&clock_system),
+    };
+    status_view_attempts(&b, yyjson_obj_get(root, "attempts"), &style);
     cmd_out(&b);
     buf_fini(&b);
 }
@@ -88,6 +96,7 @@ static const char *const synopsis[] = { "[--json] JOB", NULL };
 
 static const struct cmd_example examples[] = {
     { "hive explain 12", "why job 12 does not start, or what became of it" },
+    { "hive explain 12_5", "the same of task 5 of the array 12" },
     { NULL, NULL },
 };
 
@@ -98,7 +107,9 @@ const struct cmd cmd_explain = {
     .synopsis = synopsis,
     .description = "For a queued job: what it waits for, and for each machine why it can't start "
                    "there now. For one "
-                   "that has ended: how, attempt by attempt.",
+                   "that has ended: how, attempt by attempt. A task of an array is named "
+                   "ARRAY_TASK, such as 12_5; one that has not started waits for what its array "
+                   "waits for.",
     .options = options,
     .examples = examples,
     .operands = "job",

@@ -7,6 +7,7 @@
 #include "base/conf.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "cmd/later.h"
 
 #include <stddef.h>
 
@@ -161,6 +162,11 @@ static int help_on(const char *name)
     if (!cmd && !topic) {
         struct err err = ERR_INIT;
         const char *near = cmd_suggest(name);
+        if (later_has(name, NULL)) {
+            later_err(&err, name);
+            err_hint(&err, "all commands and topics: hive help");
+            return cmd_fail(&err);
+        }
         if (!near)
             near = str_did_you_mean(name, cmd_topics);
         err_set(&err, ERR_USAGE, "help: there is no command or topic '%s'", name);

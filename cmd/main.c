@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "cmd/later.h"
 #include "version.h"
 
 #include <fcntl.h>
@@ -59,6 +60,11 @@ static int unknown_command(const char *name)
 {
     struct err err = ERR_INIT;
     const char *near = cmd_suggest(name);
+    if (later_has(name, NULL)) {
+        later_err(&err, name);
+        err_hint(&err, "all commands: hive help");
+        return cmd_fail(&err);
+    }
     err_set(&err, ERR_USAGE, name[0] == '-' ? "unknown option '%s'" : "unknown command '%s'", name);
     if (near && name[0] != '-')
         err_hint(&err, "did you mean '%s'? All commands: hive help", near);
@@ -77,6 +83,8 @@ static int dispatch(int argc, char **argv)
         return run(cmd, argc, argv);
     if ((cmd = cmd_find(self)) != NULL && cmd->seed)
         return run(cmd, argc, argv);
+    if (str_starts(self, "hive-") && later_has(self + 5, NULL))
+        return unknown_command(self + 5);
     if (argc < 2) {
         print_help(NULL);
         return CMD_USAGE;

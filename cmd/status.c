@@ -161,9 +161,12 @@ struct overview {
     yyjson_doc *nodes, *running, *queued, *finished;
 };
 
-static int64_t count_of(yyjson_doc *doc, const char *word)
+/* Rows there are in all, where the daemon has counted them; else at least as many as it has jobs in
+ * that state. */
+static int64_t total_of(const struct status *s, yyjson_doc *doc, const char *word)
 {
-    return view_int(root_get(doc, "counts"), word, 0);
+    int64_t jobs = s->args->user ? 0 : view_int(root_get(doc, "counts"), word, 0);
+    return view_int(yyjson_doc_get_root(doc), "total", jobs);
 }
 
 static int fetch_overview(struct status *s, struct overview *o)
@@ -203,14 +206,14 @@ static void overview_json(const struct overview *o, struct buf *out)
     json_end(&w, out);
 }
 
-static void overview_text(const struct overview *o, struct buf *out)
+static void overview_text(const struct status *s, const struct overview *o, struct buf *out)
 {
     struct status_style style = make_style();
     status_view_nodes(out, root_get(o->nodes, "nodes"), &style);
     status_view_section(out, STATUS_LIST_RUNNING, root_get(o->running, "jobs"),
-                        count_of(o->running, "running"), &style);
+                        total_of(s, o->running, "running"), &style);
     status_view_section(out, STATUS_LIST_QUEUED, root_get(o->queued, "jobs"),
-                        count_of(o->queued, "queued"), &style);
+                        total_of(s, o->queued, "queued"), &style);
     if (yyjson_arr_size(root_get(o->finished, "jobs")) > 0)
         status_view_section(out, STATUS_LIST_FINISHED, root_get(o->finished, "jobs"), -1, &style);
 }
@@ -222,7 +225,7 @@ static int show_overview(struct status *s, struct buf *out)
     if (rc == 0 && s->args->json)
         overview_json(&o, out);
     else if (rc == 0)
-        overview_text(&o, out);
+        overview_text(s, &o, out);
     free_overview(&o);
     return rc;
 }
@@ -535,10 +538,13 @@ const struct cmd cmd_status = {
         "Of a machine THREADS and MEMORY are what jobs have reserved of what there is. "
         "CPU, IOWAIT (of the CPUs that jobs may use), LOAD (over a minute), FREE (memory "
         "that could be had now) and USERS (logged in) are measured, at most 2 s "
-        "ago.\n\n"
+        "ago. JOBS are those that the machine works at.\n\n"
+        "A heading counts what stands below it: of an array the tasks. Where there is "
+        "little room, columns are left out; --json has them all.\n\n"
         "--json prints one JSON value with the same objects as the REST API: {\"api\": "
         "1, \"jobs\": [...], "
-        "\"nodes\": [...]}; fields are only ever added. With --watch it prints such a "
+        "\"nodes\": [...]}; fields are only ever added. In \"counts\" an array is one job, "
+        "and its tasks are not counted. With --watch it prints such a "
         "value, on one line, "
         "each time something has changed.",
     .options = options,

@@ -79,36 +79,40 @@ static void add_name(struct table *t, const struct job_view *v)
 static const struct table_column columns_running[] = {
     { .title = "ID" },
     { .title = "NAME", .min = 8 },
-    { .title = "USER", .min = 6 },
-    { .title = "THREADS", .right = true },
-    { .title = "MEMORY", .right = true },
-    { .title = "TIME", .right = true },
-    { .title = "NODE", .min = 6 },
-    { .title = "COMMAND", .min = 7 },
+    { .title = "USER", .min = 6, .drop = 3 },
+    { .title = "THREADS", .right = true, .drop = 4 },
+    { .title = "MEMORY", .right = true, .drop = 2 },
+    { .title = "TIME", .right = true, .drop = 6 },
+    { .title = "NODE", .min = 6, .drop = 1 },
+    { .title = "COMMAND", .min = 7, .drop = 5 },
 };
 static const struct table_column columns_queued[] = {
     { .title = "ID" },
     { .title = "NAME", .min = 8 },
-    { .title = "USER", .min = 6 },
-    { .title = "THREADS", .right = true },
-    { .title = "MEMORY", .right = true },
-    { .title = "WAITS", .right = true },
-    { .title = "REASON", .min = 10 },
+    { .title = "USER", .min = 6, .drop = 2 },
+    { .title = "THREADS", .right = true, .drop = 3 },
+    { .title = "MEMORY", .right = true, .drop = 1 },
+    { .title = "WAITS", .right = true, .drop = 4 },
+    { .title = "REASON", .min = 10, .drop = 5 },
 };
 static const struct table_column columns_finished[] = {
-    { .title = "ID" },       { .title = "NAME", .min = 8 },      { .title = "USER", .min = 6 },
-    { .title = "STATUS" },   { .title = "EXIT", .right = true }, { .title = "TOOK", .right = true },
-    { .title = "FINISHED" },
+    { .title = "ID" },
+    { .title = "NAME", .min = 8 },
+    { .title = "USER", .min = 6, .drop = 1 },
+    { .title = "STATUS" },
+    { .title = "EXIT", .right = true, .drop = 4 },
+    { .title = "TOOK", .right = true, .drop = 3 },
+    { .title = "FINISHED", .drop = 2 },
 };
 static const struct table_column columns_any[] = {
     { .title = "ID" },
     { .title = "NAME", .min = 8 },
-    { .title = "USER", .min = 6 },
+    { .title = "USER", .min = 6, .drop = 2 },
     { .title = "STATUS" },
-    { .title = "EXIT", .right = true },
-    { .title = "TIME", .right = true },
-    { .title = "NODE", .min = 6 },
-    { .title = "COMMAND", .min = 7 },
+    { .title = "EXIT", .right = true, .drop = 4 },
+    { .title = "TIME", .right = true, .drop = 3 },
+    { .title = "NODE", .min = 6, .drop = 1 },
+    { .title = "COMMAND", .min = 7, .drop = 5 },
 };
 
 static const struct {
@@ -181,25 +185,93 @@ void status_view_jobs(struct buf *out, enum status_list list, yyjson_val *jobs,
     table_fini(&t);
 }
 
-static void heading(struct buf *out, const char *text, int64_t total,
-                    const struct status_style *style)
+static void heading(struct buf *out, const char *text, const struct status_style *style)
 {
-    struct buf b = BUF_INIT;
-    buf_append_str(&b, text);
-    if (total >= 0)
-        buf_printf(&b, " (%" PRId64 ")", total);
     if (buf_len(out) > 0)
         buf_append_char(out, '\n');
-    table_append_colored(out, buf_data(&b), TABLE_BOLD, style->color);
+    table_append_colored(out, text, TABLE_BOLD, style->color);
     buf_append_char(out, '\n');
-    buf_fini(&b);
+}
+
+/* What stands in a list, counted as one would who reads it: an array's row is its waiting tasks. */
+struct tally {
+    int64_t jobs, tasks;
+    const char *array; /* one of them, or NULL */
+    bool several;
+};
+
+static bool has_array(yyjson_val *jobs, const char *id)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(jobs);
+
+    for (yyjson_val *job; (job = yyjson_arr_iter_next(&it)) != NULL;)
+        if (yyjson_is_obj(yyjson_obj_get(job, "array")) && str_eq(view_str(job, "id"), id))
+            return true;
+    return false;
+}
+
+static void tally(struct tally *n, yyjson_val *jobs)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(jobs);
+
+    for (yyjson_val *job; (job = yyjson_arr_iter_next(&it)) != NULL;) {
+        struct job_view v;
+        job_view_read(&v, job);
+        if (!v.array && !v.array_id[0]) {
+            n->jobs++;
+            continue;
+        }
+        const char *id = v.array ? v.id : v.array_id;
+        n->several = n->several || (n->array && !str_eq(n->array, id));
+        n->array = id;
+        if (v.array)
+            n->tasks += view_int(v.array, "queued", 0);
+        else if (!has_array(jobs, id)) /* which counts a task that waits for its retry, too */
+            n->tasks++;
+    }
+}
+
+static void append_count(struct buf *b, int64_t n, const char *what)
+{
+    buf_printf(b, "%" PRId64 " %s%s", n, what, n == 1 ? "" : "s");
+}
+
+/* "RUNNING (12)", or where there are arrays "RUNNING (2 jobs, 4 tasks of arrays)"; `total` rows
+ * there are, of which all are shown or more. */
+static void append_counts(struct buf *b, yyjson_val *jobs, int64_t total, unsigned width)
+{
+    struct tally n = { 0 };
+    int64_t shown = (int64_t)yyjson_arr_size(jobs);
+    struct buf text = BUF_INIT;
+
+    tally(&n, jobs);
+    if (n.tasks > 0 && shown >= total) {
+        if (n.jobs > 0) {
+            append_count(&text, n.jobs, "job");
+            buf_append_str(&text, ", ");
+        }
+        append_count(&text, n.tasks, "task");
+        buf_append_str(&text, n.several ? " of arrays" : " of an array");
+    }
+    if (buf_len(&text) == 0 || (width > 0 && buf_len(b) + 3 + buf_len(&text) > width)) {
+        buf_clear(&text);
+        buf_printf(&text, "%" PRId64, total);
+    }
+    buf_printf(b, " (%s)", buf_data(&text));
+    buf_fini(&text);
 }
 
 void status_view_section(struct buf *out, enum status_list list, yyjson_val *jobs, int64_t total,
                          const struct status_style *style)
 {
+    struct buf text = BUF_INIT;
     int64_t shown = (int64_t)yyjson_arr_size(jobs);
-    heading(out, lists[list].heading, total, style);
+
+    buf_append_str(&text, lists[list].heading);
+    if (total >= 0)
+        append_counts(&text, jobs, total > shown ? total : shown, style->width);
+    heading(out, buf_data(&text), style);
+    buf_fini(&text);
     if (shown > 0)
         status_view_jobs(out, list, jobs, style);
     if (total > shown)
@@ -230,12 +302,18 @@ static void add_load(struct table *t, yyjson_val *load)
 void status_view_nodes(struct buf *out, yyjson_val *nodes, const struct status_style *style)
 {
     static const struct table_column columns[] = {
-        { .title = "NODE", .min = 8 },         { .title = "STATUS" },
-        { .title = "THREADS", .right = true }, { .title = "CPU", .right = true },
-        { .title = "IOWAIT", .right = true },  { .title = "LOAD", .right = true },
-        { .title = "MEMORY", .right = true },  { .title = "FREE", .right = true },
-        { .title = "GPUS", .right = true },    { .title = "USERS", .right = true },
-        { .title = "JOBS", .right = true },    { .title = "NOTE", .min = 10 },
+        { .title = "NODE", .min = 8 },
+        { .title = "STATUS", .drop = 8 },
+        { .title = "THREADS", .right = true, .drop = 11 },
+        { .title = "CPU", .right = true, .drop = 9 },
+        { .title = "IOWAIT", .right = true, .drop = 3 },
+        { .title = "LOAD", .right = true, .drop = 2 },
+        { .title = "MEMORY", .right = true, .drop = 10 },
+        { .title = "FREE", .right = true, .drop = 5 },
+        { .title = "GPUS", .right = true, .drop = 4 },
+        { .title = "USERS", .right = true, .drop = 1 },
+        { .title = "JOBS", .right = true, .drop = 7 },
+        { .title = "NOTE", .min = 10, .drop = 6 },
     };
     struct table t;
     struct buf b = BUF_INIT;
@@ -388,19 +466,19 @@ static void add_attempt(struct table *t, yyjson_val *a)
     buf_fini(&b);
 }
 
-static void view_attempts(struct buf *out, yyjson_val *attempts, const struct status_style *style)
+void status_view_attempts(struct buf *out, yyjson_val *attempts, const struct status_style *style)
 {
     static const struct table_column columns[] = {
         { .title = "ATTEMPT", .right = true },
-        { .title = "NODE", .min = 6 },
+        { .title = "NODE", .min = 6, .drop = 4 },
         { .title = "OUTCOME" },
-        { .title = "EXIT", .right = true },
-        { .title = "STARTED" },
-        { .title = "TOOK", .right = true },
-        { .title = "USER", .right = true },
-        { .title = "SYSTEM", .right = true },
-        { .title = "PEAK", .right = true },
-        { .title = "MESSAGE", .min = 10 },
+        { .title = "EXIT", .right = true, .drop = 8 },
+        { .title = "STARTED", .drop = 5 },
+        { .title = "TOOK", .right = true, .drop = 6 },
+        { .title = "USER", .right = true, .drop = 2 },
+        { .title = "SYSTEM", .right = true, .drop = 1 },
+        { .title = "PEAK", .right = true, .drop = 3 },
+        { .title = "MESSAGE", .min = 10, .drop = 7 },
     };
     struct table t;
     if (yyjson_arr_size(attempts) == 0)
@@ -409,7 +487,6 @@ static void view_attempts(struct buf *out, yyjson_val *attempts, const struct st
     yyjson_arr_iter it = yyjson_arr_iter_with(attempts);
     for (yyjson_val *a; (a = yyjson_arr_iter_next(&it)) != NULL;)
         add_attempt(&t, a);
-    buf_append_char(out, '\n');
     table_print(&t, out, 2, style->width, style->color);
     table_fini(&t);
 }
@@ -424,7 +501,7 @@ void status_view_job(struct buf *out, yyjson_val *job, yyjson_val *attempts,
     str_append_safe(&b, v.id, SIZE_MAX);
     buf_append_str(&b, ": ");
     str_append_safe(&b, v.name, SIZE_MAX);
-    heading(out, buf_data(&b), -1, style);
+    heading(out, buf_data(&b), style);
     buf_clear(&b);
     job_view_ending(&v, &b);
     line_buf(out, "status", &b);
@@ -443,6 +520,8 @@ void status_view_job(struct buf *out, yyjson_val *job, yyjson_val *attempts,
     }
     if (v.array)
         view_array(out, v.array);
-    view_attempts(out, attempts, style);
+    if (yyjson_arr_size(attempts) > 0)
+        buf_append_char(out, '\n');
+    status_view_attempts(out, attempts, style);
     buf_fini(&b);
 }

@@ -12,9 +12,11 @@
 #include "cmd/follow.h"
 #include "cmd/job_view.h"
 #include "cmd/job_wait.h"
+#include "cmd/later.h"
 #include "cmd/submit_script.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -76,7 +78,8 @@ const struct opt submit_options[] = {
     { 0, "workdir", OPT_STR, "DIR", "folder to run in (default: the current one)",
       .dest = DEST(workdir), .complete = "dir", .script = true },
     { 'o', "output", OPT_STR, "PATH",
-      "file for the output; %j is the job's id, %a the task's number (default: kept by hive)",
+      "file for the output; %j is the job's id, %a the task's number, %% a percent sign (default: "
+      "kept by hive)",
       .dest = DEST(stdout_path), .complete = "file", .script = true },
     { 'e', "error", OPT_STR, "PATH", "file for the error output, as for --output",
       .dest = DEST(stderr_path), .complete = "file", .script = true },
@@ -125,10 +128,11 @@ static int read_script_options(struct submit *s, const char *path, int argc, cha
     submit_args_init(&a);
     for (size_t i = 0; i < s->script.count; i++) {
         struct script_line *l = &s->script.lines[i];
-        if (opt_parse(submit_options, &a, l->argc, l->argv, OPT_SCRIPT, &first, NULL, err) == 0 &&
-            first < l->argc)
+        if (opt_parse(submit_options, &a, l->argc, l->argv, OPT_SCRIPT, &first, NULL, err) != 0)
+            later_option(s->cmd, l->argc, l->argv, err);
+        else if (first < l->argc)
             err_set(err, ERR_USAGE, "'%s' is no option", l->argv[first]);
-        else if (err->kind == ERR_NONE)
+        if (err->kind == ERR_NONE)
             continue;
         submit_args_fini(&a);
         return err_prefix(err, "%s:%u: #HIVE", path, l->number);
@@ -251,30 +255,117 @@ static void print_warnings(yyjson_val *root)
             cmd_msg("warning: %s", yyjson_get_str(v));
 }
 
-static void print_dry_run(yyjson_val *root)
+/* "label:      VALUE", foreign text made safe; nothing for an empty value, which is emptied. */
+static void dry_line(struct buf *out, const char *label, struct buf *value)
+{
+    if (buf_len(value) == 0)
+        return;
+    buf_printf(out, "%s:%*s", label, (int)(11 - strlen(label)), "");
+    str_append_safe(out, buf_data(value), buf_len(value));
+    buf_append_char(out, '\n');
+    buf_clear(value);
+}
+
+static void dry_str(struct buf *out, const char *label, const char *value)
+{
+    struct buf b = BUF_INIT;
+    buf_append_str(&b, value);
+    dry_line(out, label, &b);
+    buf_fini(&b);
+}
+
+static void dry_array(struct buf *out, yyjson_val *array)
+{
+    struct buf b = BUF_INIT;
+    int64_t total = view_int(array, "total", 0), step = view_int(array, "step", 1);
+    int64_t limit = view_int(array, "limit", 0);
+    if (!array)
+        return;
+    buf_printf(&b, "%" PRId64 ", ", total);
+    if (yyjson_get_bool(yyjson_obj_get(array, "lines")))
+        buf_append_str(&b, "one for each line");
+    else
+        buf_printf(&b, "numbers %" PRId64 " to %" PRId64, view_int(array, "first", 0),
+                   view_int(array, "last", 0));
+    if (step > 1)
+        buf_printf(&b, " in steps of %" PRId64, step);
+    if (limit > 0)
+        buf_printf(&b, ", at most %" PRId64 " at once", limit);
+    dry_line(out, "tasks", &b);
+    buf_fini(&b);
+}
+
+static void dry_resources(struct buf *out, const struct job_view *v)
+{
+    struct buf b = BUF_INIT;
+    buf_printf(&b, "%d thread%s", (int)v->threads, v->threads == 1 ? "" : "s");
+    if (v->memory > 0) {
+        buf_append_str(&b, ", ");
+        str_format_size(&b, v->memory);
+        buf_append_str(&b, " memory");
+    }
+    if (v->gpus > 0)
+        buf_printf(&b, ", %d GPU%s", (int)v->gpus, v->gpus == 1 ? "" : "s");
+    dry_line(out, "reserves", &b);
+    if (v->priority != 0)
+        buf_printf(&b, "%" PRId64, v->priority);
+    dry_line(out, "priority", &b);
+    if (v->timeout_ns > 0)
+        str_format_duration(&b, v->timeout_ns);
+    dry_line(out, "time limit", &b);
+    buf_fini(&b);
+}
+
+static void dry_again(struct buf *out, const struct job_view *v, bool on_lost)
+{
+    struct buf b = BUF_INIT;
+    double delay = view_num(v->json, "retry_delay_seconds", 0);
+    if (v->retries_left > 0)
+        buf_printf(&b, "%" PRId64, v->retries_left);
+    if (v->retries_left > 0 && delay > 0 && delay < 9e9) {
+        buf_append_str(&b, ", each after ");
+        str_format_duration(&b, (int64_t)(delay * 1e9));
+    }
+    dry_line(out, "retries", &b);
+    bool requeue = str_eq(view_str(v->json, "on_lost"), "requeue");
+    if (on_lost || requeue)
+        dry_str(out, "if lost", requeue ? "it is run again" : "it ends as lost");
+    buf_fini(&b);
+}
+
+static void dry_lists(struct buf *out, yyjson_val *job)
+{
+    struct buf b = BUF_INIT;
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(job, "after"));
+    for (yyjson_val *v; (v = yyjson_arr_iter_next(&it)) != NULL;)
+        buf_printf(&b, "%s%s", buf_len(&b) ? ", " : "", yyjson_is_str(v) ? yyjson_get_str(v) : "?");
+    dry_line(out, "after", &b);
+    yyjson_obj_iter oit = yyjson_obj_iter_with(yyjson_obj_get(job, "env"));
+    for (yyjson_val *k; (k = yyjson_obj_iter_next(&oit)) != NULL;) {
+        buf_printf(&b, "%s=%s", yyjson_get_str(k),
+                   view_str(yyjson_obj_get(job, "env"), yyjson_get_str(k)));
+        dry_line(out, "variable", &b);
+    }
+    buf_fini(&b);
+}
+
+static void print_dry_run(const struct submit *s, yyjson_val *root)
 {
     struct buf b = BUF_INIT;
     struct job_view v;
     job_view_read(&v, yyjson_obj_get(root, "job"));
-    buf_append_str(&b, "command:  ");
-    str_append_safe(&b, v.command, SIZE_MAX);
-    buf_append_str(&b, "\nname:     ");
-    str_append_safe(&b, v.name, SIZE_MAX);
-    buf_append_str(&b, "\nfolder:   ");
-    str_append_safe(&b, v.workdir, SIZE_MAX);
-    buf_printf(&b, "\nreserves: %d thread%s", (int)v.threads, v.threads == 1 ? "" : "s");
-    if (v.memory > 0) {
-        buf_append_str(&b, ", ");
-        str_format_size(&b, v.memory);
-        buf_append_str(&b, " memory");
-    }
-    if (v.gpus > 0)
-        buf_printf(&b, ", %d GPU%s", (int)v.gpus, v.gpus == 1 ? "" : "s");
-    if (v.array)
-        buf_printf(&b, "\ntasks:    %d", (int)view_int(v.array, "total", 0));
-    buf_append_str(&b, "\nthen:     ");
-    str_append_safe(&b, view_str(root, "reason"), SIZE_MAX);
-    buf_append_str(&b, "\nNothing was submitted.\n");
+    dry_str(&b, "command", v.command);
+    dry_str(&b, "name", v.name);
+    dry_str(&b, "folder", v.workdir);
+    dry_resources(&b, &v);
+    dry_str(&b, "node", v.node);
+    dry_array(&b, v.array);
+    dry_again(&b, &v, s->args.on_lost != NULL);
+    dry_lists(&b, v.json);
+    dry_str(&b, "output", v.stdout_path);
+    dry_str(&b, "errors", v.stderr_path);
+    dry_str(&b, "then", view_str(root, "reason"));
+    buf_append_str(&b, "Nothing was submitted.\n");
     cmd_out(&b);
     buf_fini(&b);
 }
@@ -390,9 +481,11 @@ static int submit(struct submit *s, const struct buf *body)
         if (s->args.dry_run && s->args.json)
             print_json(&answer);
         else if (s->args.dry_run)
-            print_dry_run(root);
+            print_dry_run(s, root);
         else
             print_submitted(s, id, &answer);
+        if (wait && s->args.hold && !s->args.dry_run)
+            cmd_msg("job %s is held; it starts after: hive release %s", id, id);
         if (wait && !s->args.dry_run)
             code = wait_for_end(&c, s, id);
     }

@@ -9,6 +9,7 @@
 #include "base/jsonx.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "head/spec.h"
 
 #include <unistd.h>
 
@@ -201,6 +202,16 @@ static int put_array(struct jsonw *w, const struct submit_args *a, struct err *e
     return 0;
 }
 
+static int put_output(struct jsonw *w, const char *key, const char *what, const char *path,
+                      struct err *err)
+{
+    if (path && spec_check_output(path, err) != 0) {
+        err->kind = ERR_USAGE;
+        return err_prefix(err, "%s", what);
+    }
+    return put_str(w, key, what, path, err);
+}
+
 static int put_workdir(struct jsonw *w, const char *dir, struct err *err)
 {
     char *cwd = NULL, *path;
@@ -229,8 +240,8 @@ int submit_spec(const struct submit_args *a, const struct submit_work *work, str
     put_int(&w, "priority", a->priority);
     if (put_after(&w, &a->after, err) != 0 || put_array(&w, a, err) != 0 ||
         put_env(&w, &a->env, err) != 0 || put_workdir(&w, a->workdir, err) != 0 ||
-        put_str(&w, "stdout_path", "--output", a->stdout_path, err) != 0 ||
-        put_str(&w, "stderr_path", "--error", a->stderr_path, err) != 0 ||
+        put_output(&w, "stdout_path", "--output", a->stdout_path, err) != 0 ||
+        put_output(&w, "stderr_path", "--error", a->stderr_path, err) != 0 ||
         put_str(&w, "node", "--node", a->node, err) != 0)
         return -1;
     put_duration(&w, "timeout", a->timeout_ns);

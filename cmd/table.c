@@ -80,23 +80,70 @@ static void natural_widths(const struct table *t, size_t *widths)
     }
 }
 
-/* Takes columns from the widest flexible column until the rows fit or nothing can be cut. */
-static void shrink(const struct table *t, size_t *widths, size_t indent, size_t width)
+/* Columns that are shown, and their widths. */
+struct layout {
+    size_t *widths;
+    bool *hidden;
+    size_t last; /* the last one shown */
+};
+
+static size_t total_width(const struct table *t, const struct layout *l, bool at_min)
 {
-    size_t total = indent + GAP * (t->column_count - 1);
-    for (size_t c = 0; c < t->column_count; c++)
-        total += widths[c];
-    while (total > width) {
-        size_t widest = SIZE_MAX;
+    size_t total = 0, shown = 0;
+
+    for (size_t c = 0; c < t->column_count; c++) {
+        size_t min = t->columns[c].min, w = l->widths[c];
+        if (l->hidden[c])
+            continue;
+        total += at_min && min && min < w ? min : w;
+        shown++;
+    }
+    return total + GAP * (shown - 1);
+}
+
+/* Leaves out the least important columns until the rest can be made to fit. */
+static void drop(const struct table *t, struct layout *l, size_t width)
+{
+    while (total_width(t, l, true) > width) {
+        size_t least = SIZE_MAX;
         for (size_t c = 0; c < t->column_count; c++)
-            if (t->columns[c].min && widths[c] > t->columns[c].min &&
-                (widest == SIZE_MAX || widths[c] > widths[widest]))
+            if (!l->hidden[c] && t->columns[c].drop &&
+                (least == SIZE_MAX || t->columns[c].drop < t->columns[least].drop))
+                least = c;
+        if (least == SIZE_MAX)
+            return;
+        l->hidden[least] = true;
+    }
+}
+
+/* Takes columns from the widest flexible column until the rows fit or nothing can be cut. `hard`:
+ * all but the first are flexible. */
+static void shrink(const struct table *t, struct layout *l, size_t width, bool hard)
+{
+    for (size_t total = total_width(t, l, false); total > width; total--) {
+        size_t widest = SIZE_MAX;
+        for (size_t c = 0; c < t->column_count; c++) {
+            size_t min = hard && c > 0 ? 1 : t->columns[c].min;
+            if (!l->hidden[c] && min && l->widths[c] > min &&
+                (widest == SIZE_MAX || l->widths[c] > l->widths[widest]))
                 widest = c;
+        }
         if (widest == SIZE_MAX)
             return;
-        widths[widest]--;
-        total--;
+        l->widths[widest]--;
     }
+}
+
+static void fit(const struct table *t, struct layout *l, size_t width)
+{
+    bool narrow = false;
+
+    for (size_t c = 0; c < t->column_count; c++)
+        narrow = narrow || t->columns[c].drop;
+    drop(t, l, width);
+    shrink(t, l, width, false);
+    if (narrow)
+        shrink(t, l, width, true);
 }
 
 static void append_cell(struct buf *out, const struct table_cell *cell, size_t width, bool right,
@@ -116,13 +163,17 @@ static void append_cell(struct buf *out, const struct table_cell *cell, size_t w
     buf_fini(&text);
 }
 
-static void append_row(const struct table *t, const struct table_cell *cells, const size_t *widths,
-                       struct buf *out, unsigned indent, bool color, bool utf8)
+static void append_row(const struct table *t, const struct table_cell *cells,
+                       const struct layout *l, struct buf *out, unsigned indent, bool color)
 {
+    bool utf8 = table_utf8();
+
     buf_printf(out, "%*s", (int)indent, "");
-    for (size_t c = 0; c < t->column_count; c++) {
-        bool last = c + 1 == t->column_count;
-        append_cell(out, &cells[c], widths[c], t->columns[c].right, last, color, utf8);
+    for (size_t c = 0; c <= l->last; c++) {
+        bool last = c == l->last;
+        if (l->hidden[c])
+            continue;
+        append_cell(out, &cells[c], l->widths[c], t->columns[c].right, last, color, utf8);
         if (!last)
             buf_printf(out, "%*s", GAP, "");
     }
@@ -132,20 +183,24 @@ static void append_row(const struct table *t, const struct table_cell *cells, co
 void table_print(const struct table *t, struct buf *out, unsigned indent, unsigned width,
                  bool color)
 {
-    bool utf8 = table_utf8();
-    size_t *widths = mem_alloc_array(t->column_count, sizeof(*widths));
+    struct layout l = { .widths = mem_alloc_array(t->column_count, sizeof(*l.widths)),
+                        .hidden = mem_alloc_array(t->column_count, sizeof(*l.hidden)) };
     struct table_cell *titles = mem_alloc_array(t->column_count, sizeof(*titles));
 
-    natural_widths(t, widths);
+    natural_widths(t, l.widths);
     if (width > 0)
-        shrink(t, widths, indent, width);
-    for (size_t c = 0; c < t->column_count; c++)
+        fit(t, &l, width > indent ? width - indent : 0);
+    for (size_t c = 0; c < t->column_count; c++) {
         titles[c] = (struct table_cell){ mem_strdup(t->columns[c].title), TABLE_BOLD };
-    append_row(t, titles, widths, out, indent, color, utf8);
+        if (!l.hidden[c])
+            l.last = c;
+    }
+    append_row(t, titles, &l, out, indent, color);
     for (size_t i = 0; i + t->column_count <= t->cell_count; i += t->column_count)
-        append_row(t, &t->cells[i], widths, out, indent, color, utf8);
+        append_row(t, &t->cells[i], &l, out, indent, color);
     for (size_t c = 0; c < t->column_count; c++)
         free(titles[c].text);
     free(titles);
-    free(widths);
+    free(l.widths);
+    free(l.hidden);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Aligned columns of text for people. Cells are made safe for a terminal as they are added; when
- * the whole is wider than allowed, columns marked flexible are cut, the widest first.
+ * the whole is wider than allowed, columns marked flexible are cut, the widest first; where that is
+ * not enough, those that matter least are left out.
  */
 #ifndef HIVE_CMD_TABLE_H
 #define HIVE_CMD_TABLE_H
@@ -13,8 +14,10 @@ struct buf;
 
 struct table_column {
     const char *title;
-    unsigned min; /* a flexible column is cut down to this many columns at most; 0: never cut */
-    bool right;   /* numbers */
+    unsigned min;  /* a flexible column is cut down to this many columns at most; 0: never cut */
+    bool right;    /* numbers */
+    unsigned drop; /* left out where there is no room, lower numbers first; 0: never, as one's first
+                      column should be. In a table with such columns every row fits */
 };
 
 enum table_color { TABLE_PLAIN, TABLE_BOLD, TABLE_GREEN, TABLE_RED, TABLE_YELLOW, TABLE_BLUE };

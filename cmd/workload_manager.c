@@ -105,8 +105,8 @@ static int read_role(const struct file *f)
     if (str_eq(role, "standalone"))
         return 0;
     if (str_eq(role, "head") || str_eq(role, "worker")) {
-        err_set(f->err, ERR_UNPROCESS, "role \"%s\": this version of hive runs standalone only",
-                role);
+        err_set(f->err, ERR_UNPROCESS,
+                "role \"%s\" is not in this version of hive, which runs standalone only", role);
         err_hint(f->err,
                  "write \"role\": \"standalone\": it queues jobs and runs them on this machine");
         return at(f, "role");
@@ -234,6 +234,8 @@ static int run(const struct cmd *cmd, int argc, char **argv)
     char *owned = NULL;
     int first, code;
 
+    if (argc > 1 && (str_eq(argv[argc - 1], "-config") || str_eq(argv[argc - 1], "--config")))
+        return cmd_usage(cmd, "%s needs a value: the JSON file", argv[argc - 1]);
     accept_one_dash(argc, argv, &owned);
     if (!cmd_parse(cmd, &a, argc, argv, &first, NULL, &code))
         ;

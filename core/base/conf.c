@@ -39,6 +39,21 @@ int conf_find(const char *name)
     return -1;
 }
 
+const char *conf_near(const char *name)
+{
+    const char *names[CONF_KEY_COUNT + 1];
+    const char *dot = strrchr(name, '.');
+    size_t len = strlen(dot ? dot + 1 : name);
+
+    for (size_t i = 0; i < CONF_KEY_COUNT; i++)
+        names[i] = settings[i].key;
+    names[CONF_KEY_COUNT] = NULL;
+    const char *near = str_did_you_mean(name, names);
+    if (!near || (len >= 3 && str_starts(near, name)) || 3 * str_distance(name, near) <= len)
+        return near;
+    return NULL;
+}
+
 static int invalid(const struct conf_setting *s, const char *value, const char *want,
                    struct err *err)
 {
@@ -232,18 +247,27 @@ static void warn_bad_line(void *arg, int line, const char *why)
 
 static void warn_unknown(const struct reading *r, int line, const char *key)
 {
-    const char *names[CONF_KEY_COUNT + 1];
+    const char *near = conf_near(key);
     struct buf text = BUF_INIT;
 
-    for (size_t i = 0; i < CONF_KEY_COUNT; i++)
-        names[i] = settings[i].key;
-    names[CONF_KEY_COUNT] = NULL;
     buf_append_str(&text, "unknown key '");
     str_append_safe(&text, key, strnlen(key, 80));
     buf_append_char(&text, '\'');
-    const char *near = str_did_you_mean(key, names);
     if (near)
         buf_printf(&text, ", did you mean '%s'?", near);
+    warn_bad_line((void *)(uintptr_t)r, line, buf_data(&text));
+    buf_fini(&text);
+}
+
+/* `key` has the section before what stands in the line. */
+static void warn_no_line(const struct reading *r, int line, const char *key)
+{
+    const char *dot = strchr(key, '.');
+    struct buf text = BUF_INIT;
+
+    buf_append_str(&text, "expected key = value, not '");
+    str_append_safe(&text, dot ? dot + 1 : key, strnlen(dot ? dot + 1 : key, 80));
+    buf_append_char(&text, '\'');
     warn_bad_line((void *)(uintptr_t)r, line, buf_data(&text));
     buf_fini(&text);
 }
@@ -254,8 +278,12 @@ static void take_value(void *arg, int line, const char *key, const char *value)
     struct err err = ERR_INIT;
     int found = conf_find(key);
 
-    if (found < 0) {
+    if (found < 0 && value) {
         warn_unknown(r, line, key);
+        return;
+    }
+    if (found < 0) {
+        warn_no_line(r, line, key);
         return;
     }
     if (!value)

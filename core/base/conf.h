@@ -59,6 +59,9 @@ void conf_destroy(struct conf *c);
 /* Row of a key; conf_find: the key by its outside name or -1. */
 const struct conf_setting *conf_setting(enum conf_key key);
 int conf_find(const char *name);
+/* The key that was probably meant by one that is none, or NULL when none is near: the section is
+ * what keys have in common, so only the letters of the name count. */
+const char *conf_near(const char *name);
 
 /*
  * Reads everything in order (system file, user file, environment). In files, an unknown key or a

@@ -11,8 +11,9 @@
 static const struct route {
     const char *method, *path;
     api_fn *fn;
+    const char *params;
 } routes[] = {
-#define ROUTE(method, path, fn) { method, path, fn },
+#define ROUTE(method, path, fn, params) { method, path, fn, params },
 #include "head/routes.def"
 #undef ROUTE
 };
@@ -72,6 +73,23 @@ char *api_query_str(struct api_call *c, const char *name)
     return http_query_get(c->msg->query, name);
 }
 
+int api_no_job(struct api_call *c, struct err *err)
+{
+    bool live;
+    long long job = (long long)c->job, task = (long long)c->task;
+
+    if (c->task < 0) {
+        err_set(err, ERR_NOT_FOUND, "there is no job %lld", job);
+        return err_hint(err, "list the jobs with: hive status jobs");
+    }
+    if (head_task_missing(c->head, c->job, c->task, &live, err) != 1)
+        return -1;
+    err_set(err, ERR_NOT_FOUND,
+            live ? "task %lld_%lld has not started yet" : "task %lld_%lld was never started", job,
+            task);
+    return err_hint(err, "why: hive explain %lld_%lld", job, task);
+}
+
 int64_t api_job_id(struct api_call *c)
 {
     struct err err = ERR_INIT;
@@ -79,14 +97,8 @@ int64_t api_job_id(struct api_call *c)
     int rc = head_find(c->head, c->job, c->task, &id, &err);
     if (rc == 1)
         return id;
-    if (rc == 0) {
-        if (c->task < 0)
-            err_set(&err, ERR_NOT_FOUND, "there is no job %lld", (long long)c->job);
-        else
-            err_set(&err, ERR_NOT_FOUND, "there is no job %lld_%lld, or it has not started yet",
-                    (long long)c->job, (long long)c->task);
-        err_hint(&err, "list the jobs with: hive status jobs");
-    }
+    if (rc == 0)
+        api_no_job(c, &err);
     api_reply_error(c->req, &err);
     return 0;
 }
@@ -143,6 +155,45 @@ static void reply_no_route(struct http_request *req, const char *path, const cha
     api_reply_error(req, &err);
 }
 
+/* Whether `piece` ("name=value") is one of these parameters. */
+static bool is_param(const char *piece, const char *params)
+{
+    bool found = false;
+
+    for (const char *p = params; *p && !found; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        char *name = mem_strndup(p, len), *value = http_query_get(piece, name);
+        found = value != NULL;
+        free(name);
+        free(value);
+        p += len;
+    }
+    return found;
+}
+
+/* A misspelt filter would silently list everything, and a dry run of what has none would run. */
+static int check_params(const char *query, const struct route *r, struct err *err)
+{
+    for (const char *p = query; *p; p += *p == '&') {
+        size_t len = strcspn(p, "&");
+        char *piece = mem_strndup(p, len);
+        bool ok = len == 0 || *p == '_' || is_param(piece, r->params);
+        if (!ok) {
+            piece[strcspn(piece, "=")] = '\0';
+            char *safe = str_safe(piece);
+            err_set(err, ERR_INVALID, "there is no parameter '%.60s' here", safe);
+            err_hint(err, *r->params ? "those of this path: %s" : "this path takes none%s",
+                     r->params);
+            free(safe);
+        }
+        free(piece);
+        if (!ok)
+            return -1;
+        p += len;
+    }
+    return 0;
+}
+
 static void on_request(struct http_request *req, void *arg)
 {
     struct api *a = arg;
@@ -176,7 +227,10 @@ static void on_request(struct http_request *req, void *arg)
             api_reply_error(req, &err);
             return;
         }
-        routes[i].fn(&c);
+        if (check_params(c.msg->query, &routes[i], &err) != 0)
+            api_reply_error(req, &err);
+        else
+            routes[i].fn(&c);
         return;
     }
     if (bad_id && !allow) {

@@ -58,11 +58,11 @@ static bool put_row(void *arg, const struct store_job *row)
 }
 
 static int put_queue(struct api_call *c, struct listing *l, const struct store_filter *f,
-                     struct err *err)
+                     int64_t *total, struct err *err)
 {
     int64_t *ids = mem_alloc_array((size_t)l->limit, sizeof(*ids));
     uint32_t mask = f->status_mask ? f->status_mask : 1u << JOB_QUEUED | 1u << JOB_RUNNING;
-    size_t n = head_queue(c->head, mask, f->user, ids, (size_t)l->limit);
+    size_t n = head_queue(c->head, mask, f->user, ids, (size_t)l->limit, total);
     int rc = 0;
     for (size_t i = 0; rc >= 0 && i < n; i++)
         rc = head_job_object(c->head, ids[i], NULL, l->w, err);
@@ -153,14 +153,17 @@ void api_jobs(struct api_call *c)
     if (read_filter(c, &f, &order) == 0) {
         struct store_resume resume = { 0 };
         struct listing l = { c->head, &w, 0, f.limit };
+        int64_t total = -1;
         f.resume = &resume;
         open_answer(&w, &b);
         jsonw_arr_open(&w, "jobs");
         int rc = str_eq(order, "queue")
-                     ? put_queue(c, &l, &f, &err)
+                     ? put_queue(c, &l, &f, &total, &err)
                      : store_job_list(head_store(c->head), &f, put_row, &l, &err);
         jsonw_arr_close(&w);
         put_cursor(&w, &f, &resume);
+        if (total >= 0)
+            jsonw_int(&w, "total", total);
         put_counts(c, &w);
         jsonw_obj_close(&w);
         if (rc == 0) {
@@ -306,6 +309,14 @@ static bool put_attempt(void *arg, const struct store_attempt *a)
     return true;
 }
 
+static int put_attempts(struct api_call *c, int64_t id, struct jsonw *w, struct err *err)
+{
+    jsonw_arr_open(w, "attempts");
+    int rc = store_attempt_each(head_store(c->head), id, put_attempt, w, err);
+    jsonw_arr_close(w);
+    return rc;
+}
+
 void api_attempts(struct api_call *c)
 {
     struct buf b = BUF_INIT;
@@ -316,9 +327,7 @@ void api_attempts(struct api_call *c)
     if (!id)
         return;
     open_answer(&w, &b);
-    jsonw_arr_open(&w, "attempts");
-    int rc = store_attempt_each(head_store(c->head), id, put_attempt, &w, &err);
-    jsonw_arr_close(&w);
+    int rc = put_attempts(c, id, &w, &err);
     jsonw_obj_close(&w);
     if (rc == 0) {
         api_reply(c->req, 200, &b);
@@ -328,30 +337,76 @@ void api_attempts(struct api_call *c)
     api_reply_error(c->req, &err);
 }
 
-void api_explain(struct api_call *c)
+static void put_lines(struct jsonw *w, const struct buf *lines)
 {
-    struct buf b = BUF_INIT, reason = BUF_INIT, lines = BUF_INIT;
-    struct err err = ERR_INIT;
-    struct jsonw w;
-    int64_t id = api_job_id(c);
-
-    if (!id)
-        return;
-    int rc = head_explain(c->head, id, &reason, &lines, &err);
-    open_answer(&w, &b);
-    if (rc == 1)
-        rc = head_job_object(c->head, id, "job", &w, &err);
-    jsonw_str(&w, "reason", buf_data(&reason));
-    jsonw_arr_open(&w, "lines");
-    for (const char *p = buf_data(&lines); *p;) {
+    jsonw_arr_open(w, "lines");
+    for (const char *p = buf_data(lines); *p;) {
         size_t n = strcspn(p, "\n");
-        jsonw_strn(&w, NULL, p, n);
+        jsonw_strn(w, NULL, p, n);
         p += n + (p[n] == '\n');
     }
-    jsonw_arr_close(&w);
-    jsonw_obj_close(&w);
+    jsonw_arr_close(w);
+}
+
+static int explain_job(struct api_call *c, int64_t id, struct jsonw *w, struct err *err)
+{
+    struct buf reason = BUF_INIT, lines = BUF_INIT;
+    int rc = head_explain(c->head, id, &reason, &lines, err);
+
+    if (rc == 1)
+        rc = head_job_object(c->head, id, "job", w, err);
+    if (rc == 0)
+        err_set(err, ERR_NOT_FOUND, "there is no job %" PRId64 " any more", id);
+    jsonw_str(w, "reason", buf_data(&reason));
+    put_lines(w, &lines);
+    if (rc == 1)
+        rc = put_attempts(c, id, w, err) == 0 ? 1 : -1;
     buf_fini(&reason);
     buf_fini(&lines);
+    return rc;
+}
+
+/* A task that has not started is nothing of its own yet: what its array waits for, it waits for. */
+static int explain_task(struct api_call *c, struct jsonw *w, struct err *err)
+{
+    struct buf reason = BUF_INIT, lines = BUF_INIT, own = BUF_INIT;
+    bool live = false;
+    int rc = head_task_missing(c->head, c->job, c->task, &live, err);
+
+    if (rc == 1 && live)
+        rc = head_explain(c->head, c->job, &reason, &lines, err);
+    if (rc == 1 && live)
+        buf_printf(&own, "has not started; array %" PRId64 ": %s", c->job, buf_data(&reason));
+    else
+        buf_append_str(&own, "cancelled with its array, before it started");
+    if (rc == 1)
+        rc = head_task_object(c->head, c->job, c->task, live, buf_data(&own), "job", w, err);
+    jsonw_str(w, "reason", buf_data(&own));
+    put_lines(w, &lines);
+    jsonw_arr_open(w, "attempts");
+    jsonw_arr_close(w);
+    buf_fini(&reason);
+    buf_fini(&lines);
+    buf_fini(&own);
+    return rc;
+}
+
+void api_explain(struct api_call *c)
+{
+    struct buf b = BUF_INIT;
+    struct err err = ERR_INIT;
+    struct jsonw w;
+    int64_t id = 0;
+    int rc = head_find(c->head, c->job, c->task, &id, &err);
+
+    open_answer(&w, &b);
+    if (rc == 1)
+        rc = explain_job(c, id, &w, &err);
+    else if (rc == 0 && c->task >= 0)
+        rc = explain_task(c, &w, &err);
+    else if (rc == 0)
+        api_no_job(c, &err);
+    jsonw_obj_close(&w);
     if (rc == 1) {
         api_reply(c->req, 200, &b);
         return;

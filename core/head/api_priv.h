@@ -38,7 +38,7 @@ struct api_call {
 };
 
 typedef void api_fn(struct api_call *c);
-#define ROUTE(method, path, fn) api_fn fn;
+#define ROUTE(method, path, fn, params) api_fn fn;
 #include "head/routes.def"
 #undef ROUTE
 
@@ -54,6 +54,8 @@ bool api_query_flag(struct api_call *c, const char *name);
 char *api_query_str(struct api_call *c, const char *name); /* malloc'd or NULL */
 /* The job's internal id, or answers 404 and returns 0. */
 int64_t api_job_id(struct api_call *c);
+/* That there is no such job, or what there is in place of such a task. Returns -1. */
+int api_no_job(struct api_call *c, struct err *err);
 /* The user behind the request. */
 uid_t api_uid(struct http_request *req);
 /* The name of that one, or the uid when it has none or it can't be found out. malloc'd. */

@@ -2,6 +2,7 @@
 /* POST /jobs/submit and /jobs/bulk. */
 #include "head/api_priv.h"
 
+#include "base/conf.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "net/tls_digest.h"
@@ -83,6 +84,92 @@ static void on_gone(struct http_request *req, void *data)
     ((struct pending *)data)->req = NULL;
 }
 
+static void put_seconds(struct jsonw *w, const char *key, int64_t ns)
+{
+    if (ns)
+        jsonw_double(w, key, (double)ns / 1e9);
+    else
+        jsonw_null(w, key);
+}
+
+/* Arrays: which tasks, and how many at once. */
+static void put_dry_array(const struct spec *s, struct jsonw *w)
+{
+    if (!s->is_array) {
+        jsonw_null(w, "array");
+        return;
+    }
+    jsonw_int(w, "tasks", (s->last - s->first) / s->step + 1);
+    jsonw_obj_open(w, "array");
+    jsonw_int(w, "first", s->first);
+    jsonw_int(w, "last", s->last);
+    jsonw_int(w, "step", s->step);
+    jsonw_int(w, "limit", s->limit);
+    jsonw_int(w, "total", (s->last - s->first) / s->step + 1);
+    jsonw_bool(w, "lines", s->lines != NULL);
+    jsonw_obj_close(w);
+}
+
+static void put_dry_env(const struct spec *s, struct jsonw *w)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(s->env);
+
+    jsonw_obj_open(w, "env");
+    for (yyjson_val *k; s->env && (k = yyjson_obj_iter_next(&it)) != NULL;)
+        jsonw_str(w, yyjson_get_str(k), yyjson_get_str(yyjson_obj_iter_get_val(k)));
+    jsonw_obj_close(w);
+}
+
+static void put_dry_after(const struct spec *s, struct jsonw *w)
+{
+    jsonw_arr_open(w, "after");
+    for (size_t i = 0; i < s->dep_count; i++) {
+        char text[48];
+        snprintf(text, sizeof(text), "%" PRId64 ":%s", s->deps[i].job,
+                 spec_dep_when_name(s->deps[i].when));
+        jsonw_str(w, NULL, text);
+    }
+    jsonw_arr_close(w);
+}
+
+/* The job as it would be: all that was asked for, and the settings that fill gaps. */
+static void put_dry_job(struct api_call *c, const struct spec *s, const struct pending *p,
+                        struct jsonw *w)
+{
+    static const char *const on_lost[] = { NULL, "hold", "requeue" };
+    struct buf text = BUF_INIT;
+
+    jsonw_null(w, "id");
+    if (s->name)
+        buf_append_str(&text, s->name);
+    else
+        spec_default_name(s, &text);
+    jsonw_str(w, "name", buf_data(&text));
+    buf_clear(&text);
+    spec_command_text(s, &text);
+    jsonw_str(w, "command", buf_data(&text));
+    buf_fini(&text);
+    jsonw_str(w, "user", p->user);
+    jsonw_int(w, "threads", s->threads);
+    jsonw_int(w, "memory_bytes", s->memory);
+    jsonw_int(w, "gpus", s->gpus);
+    jsonw_int(w, "priority", s->priority);
+    put_seconds(w, "timeout_seconds",
+                s->timeout_ns ? s->timeout_ns : conf_int(c->api->conf, CONF_jobs_default_timeout));
+    jsonw_int(w, "retries_left", s->retry);
+    put_seconds(w, "retry_delay_seconds", s->retry_delay_ns);
+    jsonw_str(w, "on_lost",
+              s->on_lost ? on_lost[s->on_lost] : conf_str(c->api->conf, CONF_jobs_on_lost));
+    jsonw_bool(w, "held", s->hold);
+    jsonw_str(w, "node", s->node);
+    jsonw_str(w, "workdir", s->workdir);
+    jsonw_str(w, "stdout_path", s->stdout_path);
+    jsonw_str(w, "stderr_path", s->stderr_path);
+    put_dry_after(s, w);
+    put_dry_env(s, w);
+    put_dry_array(s, w);
+}
+
 static void reply_dry_run(struct api_call *c, const struct spec *s, const struct pending *p)
 {
     struct buf b = BUF_INIT, text = BUF_INIT;
@@ -93,29 +180,8 @@ static void reply_dry_run(struct api_call *c, const struct spec *s, const struct
     jsonw_int(&w, "api", 1);
     jsonw_bool(&w, "dry_run", true);
     jsonw_obj_open(&w, "job");
-    jsonw_null(&w, "id");
-    if (s->name)
-        buf_append_str(&text, s->name);
-    else
-        spec_default_name(s, &text);
-    jsonw_str(&w, "name", buf_data(&text));
-    buf_clear(&text);
-    spec_command_text(s, &text);
-    jsonw_str(&w, "command", buf_data(&text));
-    jsonw_str(&w, "user", p->user);
-    jsonw_int(&w, "threads", s->threads);
-    jsonw_int(&w, "memory_bytes", s->memory);
-    jsonw_int(&w, "gpus", s->gpus);
-    jsonw_int(&w, "priority", s->priority);
-    if (s->timeout_ns)
-        jsonw_double(&w, "timeout_seconds", (double)s->timeout_ns / 1e9);
-    else
-        jsonw_null(&w, "timeout_seconds");
-    jsonw_str(&w, "workdir", s->workdir);
-    if (s->is_array)
-        jsonw_int(&w, "tasks", (s->last - s->first) / s->step + 1);
+    put_dry_job(c, s, p, &w);
     jsonw_obj_close(&w);
-    buf_clear(&text);
     head_forecast(c->head, s, p->user, &text);
     jsonw_str(&w, "reason", buf_data(&text));
     put_warnings(&w, &p->warnings);

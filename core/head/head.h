@@ -118,12 +118,25 @@ int head_job_object(struct head *h, int64_t id, const char *key, struct jsonw *w
 /* Why it waits, long: lines. */
 int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lines,
                  struct err *err);
+/*
+ * For a task that head_find() does not find. 1 when the array has such a task, which has not
+ * started (*live) or never will (its array was cancelled before); -1 with ERR_NOT_FOUND, which says
+ * what there is instead.
+ */
+int head_task_missing(struct head *h, int64_t job, int64_t task, bool *live, struct err *err);
+/* Such a task as a job object with this key; `reason` as in head_explain(). 1, 0, -1. */
+int head_task_object(struct head *h, int64_t job, int64_t task, bool live, const char *reason,
+                     const char *key, struct jsonw *w, struct err *err);
 /* Ids of running jobs (plain and tasks), then of queued ones in the order they would start, then
- * those that wait for something else, by id. `user`: only this one's, or NULL. At most max. */
-size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_t *ids, size_t max);
+ * those that wait for something else, by id. `user`: only this one's, or NULL. At most max; *total
+ * is how many there would be without a limit, -1 when counting them would take long. */
+size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_t *ids, size_t max,
+                  int64_t *total);
 /* Writes the node objects into an open array. */
 void head_nodes(struct head *h, struct jsonw *w);
 void head_node_name(struct head *h, const char **name, const char **address);
+/* Jobs, and tasks instead of the arrays they belong to. Running are those that have begun: one that
+ * is lined up is still queued. */
 struct head_totals {
     int64_t threads_total, threads_used, queued, running, finished;
 };

@@ -53,6 +53,18 @@ static void reason_deps(const struct head_job *j, struct buf *b)
         }
 }
 
+/* How many attempts the machine works at: who is lined up behind another has not begun. */
+static int64_t running_now(struct head *h)
+{
+    int64_t n = 0;
+
+    LIST_FOR_EACH(it, &h->runs) {
+        const struct head_run *r = CONTAINER_OF(it, struct head_run, link);
+        n += !r->before && !r->ended;
+    }
+    return n;
+}
+
 static void live_reason(struct head *h, const struct head_job *j, struct buf *b)
 {
     switch ((enum head_wait)j->waiting) {
@@ -262,6 +274,7 @@ int head_job_object(struct head *h, int64_t id, const char *key, struct jsonw *w
 struct state {
     int32_t status, attempts, exit_code, signal;
     int64_t array_id, task;
+    int64_t first, last, step, done, failed, cancelled;
     bool is_array;
     char *reason, *spec;
 };
@@ -276,6 +289,12 @@ static void take_state(void *arg, const struct store_job *row)
     s->array_id = row->array_id;
     s->task = row->task;
     s->is_array = row->is_array;
+    s->first = row->first;
+    s->last = row->last;
+    s->step = row->step > 0 ? row->step : 1;
+    s->failed = row->n_failed;
+    s->cancelled = row->n_cancelled;
+    s->done = row->n_succeeded + row->n_failed + row->n_cancelled;
     s->reason = mem_strdup(row->reason);
     s->spec = mem_strdup(row->spec);
 }
@@ -290,6 +309,36 @@ static void put_end_reason(const struct state *s, struct buf *b)
         buf_printf(b, ": ended by signal %d (%s)", s->signal, strsignal(s->signal));
     else if (s->exit_code >= 0)
         buf_printf(b, ": exit code %d", s->exit_code);
+}
+
+static void state_free(struct state *s)
+{
+    free(s->reason);
+    free(s->spec);
+}
+
+/* Where an array stands, and how to ask on. */
+static void explain_array(const struct state *s, const struct head_job *j, int64_t id,
+                          struct buf *lines)
+{
+    int64_t total = (s->last - s->first) / s->step + 1, running = j ? j->entry.running : 0;
+    const struct {
+        int64_t n;
+        const char *word;
+    } parts[] = { { total - s->done - running, "queued" },
+                  { running, "running" },
+                  { s->done - s->failed - s->cancelled, "succeeded" },
+                  { s->failed, "failed" },
+                  { s->cancelled, "cancelled" } };
+    const char *sep = ": ";
+
+    buf_printf(lines, "%" PRId64 " task%s", total, total == 1 ? "" : "s");
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (parts[i].n > 0) {
+            buf_printf(lines, "%s%" PRId64 " %s", sep, parts[i].n, parts[i].word);
+            sep = ", ";
+        }
+    buf_printf(lines, "; one of them: hive explain %" PRId64 "_TASK\n", id);
 }
 
 int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lines, struct err *err)
@@ -310,9 +359,99 @@ int head_explain(struct head *h, int64_t id, struct buf *reason, struct buf *lin
     else if (j && j->waiting == WAIT_DEPS)
         buf_append_str(lines,
                        "enters the queue when the jobs it waits for have ended as required\n");
-    free(s.reason);
-    free(s.spec);
+    if (s.is_array)
+        explain_array(&s, j, id, lines);
+    state_free(&s);
     return 1;
+}
+
+/* ---- tasks without a row ---- */
+
+static int no_such_task(const struct state *s, int64_t job, int64_t task, struct err *err)
+{
+    int64_t last = s->first + (s->last - s->first) / s->step * s->step;
+
+    err_set(err, ERR_NOT_FOUND, "there is no task %" PRId64 "_%" PRId64, job, task);
+    if (s->step == 1 || s->first == last)
+        return err_hint(err,
+                        "the tasks of array %" PRId64 " are %" PRId64 "_%" PRId64 " to %" PRId64
+                        "_%" PRId64,
+                        job, job, s->first, job, last);
+    return err_hint(err,
+                    "the tasks of array %" PRId64 " are %" PRId64 "_%" PRId64 ", %" PRId64
+                    "_%" PRId64 " and so on in steps of %" PRId64 " to %" PRId64 "_%" PRId64,
+                    job, job, s->first, job, s->first + s->step, s->step, job, last);
+}
+
+int head_task_missing(struct head *h, int64_t job, int64_t task, bool *live, struct err *err)
+{
+    struct state s = { 0 };
+    struct head_job *j = map_get(&h->jobs, (uint64_t)job);
+    int rc = store_job_get(h->store, job, take_state, &s, err);
+
+    if (rc == 1 && s.array_id)
+        rc = 0; /* the number of a task's row is nobody's business */
+    if (rc == 0) {
+        err_set(err, ERR_NOT_FOUND, "there is no job %" PRId64, job);
+        err_hint(err, "list the jobs with: hive status jobs");
+    } else if (rc == 1 && !s.is_array) {
+        err_set(err, ERR_NOT_FOUND,
+                "there is no task %" PRId64 "_%" PRId64 ": job %" PRId64 " is no array", job, task,
+                job);
+        err_hint(err, "name the job alone: %" PRId64, job);
+    } else if (rc == 1 && (task < s.first || task > s.last || (task - s.first) % s.step != 0)) {
+        no_such_task(&s, job, task, err);
+    } else if (rc == 1) {
+        *live = j && j->tasks && task >= j->tasks->next &&
+                !job_status_terminal((enum job_status)s.status);
+        if (!*live && s.cancelled == 0)
+            err_set(err, ERR_NOT_FOUND, "task %" PRId64 "_%" PRId64 " is forgotten", job, task);
+        else
+            goto out;
+    }
+    rc = -1;
+out:
+    state_free(&s);
+    return rc;
+}
+
+struct missing {
+    struct object to;
+    int64_t task;
+    bool live;
+    const char *reason;
+};
+
+static void put_missing(void *arg, const struct store_job *array)
+{
+    const struct missing *m = arg;
+    struct store_job row = {
+        .array_id = array->id,
+        .task = m->task,
+        .status = m->live ? JOB_QUEUED : JOB_CANCELLED,
+        .held = m->live && array->held,
+        .priority = array->priority,
+        .threads = array->threads,
+        .gpus = array->gpus,
+        .memory = array->memory,
+        .timeout_ns = array->timeout_ns,
+        .user = array->user,
+        .retries_left = array->retries_left,
+        .submitted_ns = array->submitted_ns,
+        .finished_ns = m->live ? 0 : array->finished_ns,
+        .exit_code = -1,
+        .reason = m->reason,
+    };
+
+    put_object((void *)(uintptr_t)&m->to, &row);
+}
+
+int head_task_object(struct head *h, int64_t job, int64_t task, bool live, const char *reason,
+                     const char *key, struct jsonw *w, struct err *err)
+{
+    struct missing m = { { h, key, w }, task, live, reason };
+
+    return store_job_get(h->store, job, put_missing, &m, err);
 }
 
 /* ---- lists ---- */
@@ -323,46 +462,72 @@ static int compare_ids(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* So many that wait outside of the scheduler are counted. */
+#define COUNT_MAX 100000
+
 struct gather {
     struct head *h;
     const char *user; /* only this one's, or NULL */
     int64_t *ids;
     size_t count, max;
+    int64_t total; /* those beyond max, too */
 };
 
 static void gather(struct gather *g, int64_t id)
 {
     struct head_job *j = map_get(&g->h->jobs, (uint64_t)id);
-    if (g->count < g->max && j &&
-        (!g->user || str_eq(sched_user_name(g->h->sched, j->user), g->user)))
+    if (!j || (g->user && !str_eq(sched_user_name(g->h->sched, j->user), g->user)))
+        return;
+    g->total++;
+    if (g->count < g->max)
         g->ids[g->count++] = id;
 }
 
-size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_t *ids, size_t max)
+static void gather_scheduled(struct gather *g)
 {
-    struct gather g = { h, user, ids, 0, max };
+    struct head *h = g->h;
+    size_t all = sched_queued(h->sched), want = g->user ? all : g->max - g->count;
+    struct sched_entry **order = mem_alloc_array(want + 1, sizeof(struct sched_entry *));
+    size_t got = sched_order(h->sched, ev_now_ns(h->loop), order, want);
+
+    for (size_t i = 0; i < got; i++)
+        gather(g, order[i]->id);
+    free(order);
+    if (!g->user)
+        g->total += (int64_t)(all - got);
+}
+
+/* False when there were too many to be counted. */
+static bool gather_waiting(struct gather *g, const struct list *list)
+{
+    size_t looked = 0;
+
+    LIST_FOR_EACH(it, list) {
+        if (g->count >= g->max && ++looked > COUNT_MAX)
+            return false;
+        gather(g, CONTAINER_OF(it, struct head_job, wait)->entry.id);
+    }
+    return true;
+}
+
+size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_t *ids, size_t max,
+                  int64_t *total)
+{
+    struct gather g = { h, user, ids, 0, max, 0 };
+    bool counted = true;
+
     if (status_mask & 1u << JOB_RUNNING)
         LIST_FOR_EACH(it, &h->runs)
             gather(&g, CONTAINER_OF(it, struct head_run, link)->key.job);
-    if (!(status_mask & 1u << JOB_QUEUED) || g.count >= max)
-        return g.count;
-    size_t want = user ? sched_queued(h->sched) : max - g.count;
-    struct sched_entry **order = mem_alloc_array(want + 1, sizeof(struct sched_entry *));
-    size_t got = sched_order(h->sched, ev_now_ns(h->loop), order, want);
-    for (size_t i = 0; i < got; i++)
-        gather(&g, order[i]->id);
-    free(order);
-    size_t parked = g.count;
-    for (int i = 0; i < 2; i++) {
-        const struct list *list = i ? &h->delayed : &h->parked;
-        LIST_FOR_EACH(it2, list) {
-            if (g.count >= max)
-                break;
-            gather(&g, CONTAINER_OF(it2, struct head_job, wait)->entry.id);
-        }
+    if (status_mask & 1u << JOB_QUEUED) {
+        gather_scheduled(&g);
+        size_t parked = g.count;
+        counted = gather_waiting(&g, &h->parked);
+        counted = gather_waiting(&g, &h->delayed) && counted;
+        if (g.count > parked)
+            qsort(ids + parked, g.count - parked, sizeof(*ids), compare_ids);
     }
-    if (g.count > parked)
-        qsort(ids + parked, g.count - parked, sizeof(*ids), compare_ids);
+    *total = counted ? g.total : -1;
     return g.count;
 }
 
@@ -432,7 +597,7 @@ void head_nodes(struct head *h, struct jsonw *w)
         put_measured(w, sample);
         jsonw_arr_open(w, "gpus");
         jsonw_arr_close(w);
-        jsonw_int(w, "running_jobs", (int64_t)node_running(h->node));
+        jsonw_int(w, "running_jobs", running_now(h));
         jsonw_str(w, "memory_enforcement", *note ? "none" : "cgroup");
         jsonw_str(w, "note", *note ? note : NULL);
         jsonw_time(w, "last_heartbeat", clock_wall_ns(h->clock));
@@ -442,21 +607,20 @@ void head_nodes(struct head *h, struct jsonw *w)
 
 int head_totals(struct head *h, struct head_totals *t, struct err *err)
 {
-    int64_t counts[JOB_STATUS_COUNT] = { 0 };
     struct sched_resources have, used;
+    int64_t all;
 
-    if (store_job_counts(h->store, counts, JOB_STATUS_COUNT, err) != 0)
-        return -1;
+    (void)err;
     memset(t, 0, sizeof(*t));
     for (int32_t i = 0; i < sched_node_count(h->sched); i++) {
         sched_node_get(h->sched, i, &have, &used);
         t->threads_total += have.threads;
         t->threads_used += used.threads;
     }
-    t->queued = counts[JOB_QUEUED];
-    t->running = counts[JOB_RUNNING];
-    for (int i = JOB_SUCCEEDED; i < JOB_STATUS_COUNT; i++)
-        t->finished += counts[i];
+    store_unit_counts(h->store, &all, &t->finished);
+    t->running = running_now(h);
+    if (all > t->finished + t->running)
+        t->queued = all - t->finished - t->running;
     return 0;
 }
 

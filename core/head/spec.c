@@ -87,9 +87,36 @@ bad:
                    "after: expected a job id, optionally with :ok, :any or :fail, such as 12:ok");
 }
 
+static int bad_array(const char *text, const char *why, struct err *err)
+{
+    char *safe = str_safe(text);
+
+    err_set(err, ERR_INVALID, "array %.60s: %s", safe, why);
+    free(safe);
+    return err_hint(err,
+                    "expected FIRST-LAST, FIRST-LAST:STEP or FIRST-LAST%%LIMIT, such as 1-100%%8");
+}
+
+static int check_array(const char *text, const uintmax_t v[4], struct err *err)
+{
+    if (v[1] < v[0])
+        return bad_array(text, "its last task comes before its first", err);
+    if (v[2] == 0)
+        return bad_array(text, "a step of 0 leads nowhere", err);
+    if (strchr(text, '%') && v[3] == 0)
+        return bad_array(text, "with at most 0 at once no task would ever start", err);
+    if (v[3] > INT32_MAX)
+        return bad_array(text, "the limit is too large", err);
+    if ((v[1] - v[0]) / v[2] + 1 > LIMIT_ARRAY_TASKS)
+        return err_set(err, ERR_TOO_LARGE, "array: %ju tasks, at most %d are allowed",
+                       (v[1] - v[0]) / v[2] + 1, LIMIT_ARRAY_TASKS);
+    return 0;
+}
+
 int spec_parse_array(const char *text, int64_t *first, int64_t *last, int64_t *step, int64_t *limit,
                      struct err *err)
 {
+    static const char not_one[] = "this is no range of tasks";
     uintmax_t v[4] = { 0, 0, 1, 0 };
     const char *p = text;
     static const char lead[] = { 0, '-', ':', '%' };
@@ -97,33 +124,28 @@ int spec_parse_array(const char *text, int64_t *first, int64_t *last, int64_t *s
     for (int i = 0; i < 4; i++) {
         if (i > 0 && *p != lead[i]) {
             if (i == 1)
-                goto bad;
+                return bad_array(text, not_one, err);
             continue;
         }
         p += i > 0;
         if (*p < '0' || *p > '9')
-            goto bad;
+            return bad_array(text, not_one, err);
         char *end;
         errno = 0;
         v[i] = strtoumax(p, &end, 10);
         if (errno || v[i] > (uintmax_t)INT64_MAX / 4)
-            goto bad;
+            return bad_array(text, "a number in it is too large", err);
         p = end;
     }
-    if (*p || v[2] == 0 || v[1] < v[0] || v[3] > INT32_MAX || (strchr(text, '%') && v[3] == 0))
-        goto bad;
-    if ((v[1] - v[0]) / v[2] + 1 > LIMIT_ARRAY_TASKS)
-        return err_set(err, ERR_TOO_LARGE, "array: %ju tasks, at most %d are allowed",
-                       (v[1] - v[0]) / v[2] + 1, LIMIT_ARRAY_TASKS);
+    if (*p)
+        return bad_array(text, not_one, err);
+    if (check_array(text, v, err) != 0)
+        return -1;
     *first = (int64_t)v[0];
     *last = (int64_t)v[1];
     *step = (int64_t)v[2];
     *limit = (int64_t)v[3];
     return 0;
-bad:
-    return err_set(
-        err, ERR_INVALID,
-        "array: expected FIRST-LAST, FIRST-LAST:STEP or FIRST-LAST%%LIMIT, such as 1-100%%8");
 }
 
 static int read_deps(struct spec *s, const struct source *src)
@@ -158,7 +180,8 @@ static int read_array(struct spec *s, const struct source *src)
                        src->where);
     s->step = 1;
     if (text && spec_parse_array(text, &s->first, &s->last, &s->step, &s->limit, src->err) != 0)
-        return -1;
+        return *src->where ? err_prefix(src->err, "%.*s", (int)strlen(src->where) - 1, src->where)
+                           : -1;
     if (s->lines) {
         s->first = 1;
         s->last = (int64_t)yyjson_arr_size(s->lines);
@@ -247,7 +270,33 @@ static int read_env(struct spec *s, const struct source *src)
     return 0;
 }
 
-static int read_paths(struct spec *s, const struct source *src)
+/* The character after '%' at `p`, made safe. */
+static int unknown_placeholder(const char *p, struct err *err)
+{
+    uint32_t cp;
+    size_t len = str_utf8_next(p + 1, strlen(p + 1), &cp);
+    char *word = mem_strndup(p, 1 + len), *safe = str_safe(word);
+
+    err_set(err, ERR_INVALID,
+            len ? "there is no placeholder %s" : "nothing stands after its last %s", safe);
+    free(word);
+    free(safe);
+    return err_hint(err, "%%j is the job's id, %%a the task's number, %%%% a percent sign");
+}
+
+int spec_check_output(const char *path, struct err *err)
+{
+    if (!*path) {
+        err_set(err, ERR_INVALID, "the path must not be empty");
+        return err_hint(err, "leave it out, and hive keeps the output: hive logs");
+    }
+    for (const char *p = path; (p = strchr(p, '%')) != NULL; p += 2)
+        if (p[1] == '\0' || !strchr("ja%", p[1]))
+            return unknown_placeholder(p, err);
+    return 0;
+}
+
+static int read_paths(struct spec *s, const struct source *src, bool stored)
 {
     if (get_str(src, "workdir", LIMIT_JOB_PATH, &s->workdir) < 0 ||
         get_str(src, "stdout_path", LIMIT_JOB_PATH, &s->stdout_path) < 0 ||
@@ -256,9 +305,11 @@ static int read_paths(struct spec *s, const struct source *src)
     if (s->workdir && s->workdir[0] != '/')
         return err_set(src->err, ERR_INVALID, "%sworkdir: expected an absolute path, not '%s'",
                        src->where, s->workdir);
-    if ((s->stdout_path && !*s->stdout_path) || (s->stderr_path && !*s->stderr_path))
-        return err_set(src->err, ERR_INVALID, "%sstdout_path and stderr_path must not be empty",
-                       src->where);
+    /* What an older hive let pass goes on to mean what it meant. */
+    if (!stored && s->stdout_path && spec_check_output(s->stdout_path, src->err) != 0)
+        return err_prefix(src->err, "%sstdout_path", src->where);
+    if (!stored && s->stderr_path && spec_check_output(s->stderr_path, src->err) != 0)
+        return err_prefix(src->err, "%sstderr_path", src->where);
     return 0;
 }
 
@@ -322,7 +373,7 @@ int spec_read(struct spec *s, yyjson_val *json, yyjson_val *defaults, const char
                        (int)strlen(where), where);
     if (!stored && jsonx_only_fields(json, where, spec_fields, err) != 0)
         return -1;
-    if (read_command(s, &src) != 0 || read_env(s, &src) < 0 || read_paths(s, &src) != 0 ||
+    if (read_command(s, &src) != 0 || read_env(s, &src) < 0 || read_paths(s, &src, stored) != 0 ||
         read_numbers(s, &src) != 0 || read_words(s, &src) != 0)
         goto fail;
     if ((!stored && read_array(s, &src) != 0) || read_deps(s, &src) < 0)

@@ -70,9 +70,13 @@ void spec_default_name(const struct spec *s, struct buf *b);
 int spec_parse_dep(const char *text, struct spec_dep *dep, struct err *err);
 const char *spec_dep_when_name(enum spec_dep_when w);
 
-/* "1-100", "0-9:2", "1-100%8". ERR_INVALID with the expected form. */
+/* "1-100", "0-9:2", "1-100%8". ERR_INVALID says what is wrong and the expected form, ERR_TOO_LARGE. */
 int spec_parse_array(const char *text, int64_t *first, int64_t *last, int64_t *step, int64_t *limit,
                      struct err *err);
+
+/* Whether a path may be that of an output: not empty, and after each % one of j, a and %.
+ * ERR_INVALID, without the name of the field. */
+int spec_check_output(const char *path, struct err *err);
 
 /* Job id as text: "12" or "12_5". False when malformed. *task is -1 without one. */
 bool spec_parse_id(const char *text, int64_t *job, int64_t *task);

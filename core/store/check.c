@@ -32,6 +32,9 @@ static int check_totals(struct store *s, struct err *err)
 {
     static const char sql[] = "SELECT status, array_id <> 0, finished_ns > 0, count(*) FROM job"
                               " GROUP BY 1, 2, 3";
+    static const char units[] =
+        "SELECT coalesce(sum(" JOB_UNITS "), 0) FROM job WHERE array_id = 0";
+    static const char done[] = "SELECT coalesce(sum(" JOB_DONE "), 0) FROM job WHERE array_id = 0";
     int64_t counted[TOTAL_COUNT] = { 0 };
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
@@ -55,6 +58,9 @@ static int check_totals(struct store *s, struct err *err)
         return db_fail(s, rc, "check", err);
     for (int i = 0; i < TOTAL_ENDED; i++) /* ids, and what check_metrics() counts */
         counted[i] = s->totals[i];
+    if (db_exec_int(s, units, &counted[TOTAL_UNITS], err) != 0 ||
+        db_exec_int(s, done, &counted[TOTAL_DONE], err) != 0)
+        return -1;
     if (memcmp(counted, s->totals, sizeof counted) != 0)
         return damaged(s, "the counts by status are wrong", err);
     return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "store/store_priv.h"
 
@@ -257,6 +258,34 @@ void job_count(struct store *s, const struct job_place *place, int64_t by)
     s->totals[(place->is_task ? TOTAL_TASK : TOTAL_TOP) + place->status] += by;
     if (place->ended && !place->is_task)
         s->totals[TOTAL_ENDED] += by;
+    s->totals[TOTAL_UNITS] += by * place->units;
+    s->totals[TOTAL_DONE] += by * place->done;
+}
+
+/* Within what can be, whatever a damaged row says: sums must not overflow. */
+static int64_t bounded(int64_t n)
+{
+    _Static_assert(LIMIT_ARRAY_TASKS == 10000000, "it stands in JOB_UNITS and JOB_DONE");
+    return n < 0 ? 0 : n > LIMIT_ARRAY_TASKS ? LIMIT_ARRAY_TASKS : n;
+}
+
+static int64_t array_tasks(int64_t first, int64_t last, int64_t step)
+{
+    if (first < 0 || last < first)
+        return 1;
+    return bounded((last - first) / (step > 0 ? step : 1)) + 1;
+}
+
+static int64_t array_done(const struct store_job *j)
+{
+    return bounded(j->n_succeeded) + bounded(j->n_failed) + bounded(j->n_cancelled);
+}
+
+/* `tasks` and `done`: of an array. A task is counted with its array. */
+static void count_units(struct job_place *p, int64_t tasks, int64_t done)
+{
+    p->units = p->is_task ? 0 : p->is_array ? tasks : 1;
+    p->done = p->is_task ? 0 : p->is_array ? done : p->ended;
 }
 
 int job_place(struct store *s, int64_t id, struct job_place *out, struct err *err)
@@ -272,6 +301,12 @@ int job_place(struct store *s, int64_t id, struct job_place *out, struct err *er
     out->status = db_int32(st, 0);
     out->ended = sqlite3_column_int64(st, 1) > 0;
     out->is_task = sqlite3_column_int64(st, 2) != 0;
+    out->is_array = sqlite3_column_int64(st, 3) != 0;
+    count_units(out,
+                array_tasks(sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5),
+                            sqlite3_column_int64(st, 6)),
+                bounded(sqlite3_column_int64(st, 7)) + bounded(sqlite3_column_int64(st, 8)) +
+                    bounded(sqlite3_column_int64(st, 9)));
     sqlite3_reset(st);
     if (out->status < 0 || out->status >= STORE_STATUS_MAX)
         return db_fail(s, SQLITE_CORRUPT, "read the jobs in", err);
@@ -315,7 +350,7 @@ static int insert_spec(struct store *s, const struct store_job *j, struct err *e
 
 int store_job_insert(struct store *s, const struct store_job *j, struct err *err)
 {
-    struct job_place place = { j->status, j->finished_ns > 0, j->array_id != 0 };
+    struct job_place place = { j->status, j->finished_ns > 0, j->array_id != 0, j->is_array, 0, 0 };
     sqlite3_stmt *st = db_change(s, ST_JOB_INSERT, err);
 
     if (!st)
@@ -332,6 +367,7 @@ int store_job_insert(struct store *s, const struct store_job *j, struct err *err
     bind_insert(st, j, user);
     if (db_run(s, st, err) != 0 || (j->spec && insert_spec(s, j, err) != 0))
         return -1;
+    count_units(&place, array_tasks(j->first, j->last, j->step), array_done(j));
     job_count(s, &place, 1);
     return 0;
 fail:
@@ -360,7 +396,7 @@ static void bind_update(sqlite3_stmt *st, const struct store_job *j)
 
 int store_job_update(struct store *s, const struct store_job *j, struct err *err)
 {
-    struct job_place old, new = { j->status, j->finished_ns > 0, false };
+    struct job_place old, new = { .status = j->status, .ended = j->finished_ns > 0 };
 
     if (db_need_transaction(s, err) != 0)
         return -1;
@@ -372,6 +408,8 @@ int store_job_update(struct store *s, const struct store_job *j, struct err *err
         return -1;
     }
     new.is_task = old.is_task;
+    new.is_array = old.is_array;
+    count_units(&new, old.units, array_done(j));
     /* finished_ns is known only roughly here, but only an ended job has one to be changed. */
     bool moves = new.status != old.status || new.ended || old.ended;
     sqlite3_stmt *st = db_change(s, moves ? ST_JOB_MOVE : ST_JOB_UPDATE, err);

@@ -3,7 +3,7 @@
 
 #include "store/schema.h"
 
-#include "store/store.h"
+#include "store/store_priv.h"
 
 /*
  * job holds what is looked at and changed; the spec, often the bulk of a job, is written once and
@@ -59,7 +59,7 @@ static const char version_1[] =
  * a quarter of a page on. `data` is described in metrics_codec.c.
  *
  * metric_gone: nodes that were removed, whose rows of metric still are; those before `next` are not.
- * meta has .next_node, .last_window, .metrics (bytes) and .windows.N (different times of level N).
+ * meta has .units (plain jobs and tasks of arrays), .done (those of them that ended), .next_node, .last_window, .metrics (bytes) and .windows.N (different times of level N).
  */
 static const char version_2[] =
     "CREATE TABLE node (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, kind INTEGER NOT NULL,"
@@ -69,7 +69,12 @@ static const char version_2[] =
 
     "CREATE TABLE metric (id INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
 
-    "CREATE TABLE metric_gone (node INTEGER PRIMARY KEY, next INTEGER NOT NULL) STRICT;";
+    "CREATE TABLE metric_gone (node INTEGER PRIMARY KEY, next INTEGER NOT NULL) STRICT;"
+
+    "INSERT INTO meta (name, value) SELECT '.units', coalesce(sum(" JOB_UNITS "), 0) FROM job"
+    " WHERE array_id = 0;"
+    "INSERT INTO meta (name, value) SELECT '.done', coalesce(sum(" JOB_DONE "), 0) FROM job"
+    " WHERE array_id = 0;";
 
 const struct schema_step schema_steps[STORE_SCHEMA_VERSION] = {
     { version_1 },

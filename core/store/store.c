@@ -22,6 +22,8 @@ static void total_name(int which, char *name, size_t size)
         snprintf(name, size, ".next_node");
     else if (which == TOTAL_LAST_WINDOW)
         snprintf(name, size, ".last_window");
+    else if (which == TOTAL_UNITS || which == TOTAL_DONE)
+        snprintf(name, size, which == TOTAL_UNITS ? ".units" : ".done");
     else if (which == TOTAL_METRICS)
         snprintf(name, size, ".metrics");
     else if (which < TOTAL_ENDED)
@@ -289,4 +291,10 @@ int store_job_counts(struct store *s, int64_t *counts, size_t n, struct err *err
     for (size_t i = 0; i < n; i++)
         counts[i] = i < STORE_STATUS_MAX ? s->totals[TOTAL_TOP + i] : 0;
     return 0;
+}
+
+void store_unit_counts(const struct store *s, int64_t *all, int64_t *done)
+{
+    *all = s->totals[TOTAL_UNITS];
+    *done = s->totals[TOTAL_DONE];
 }

@@ -181,6 +181,8 @@ int store_job_list(struct store *s, const struct store_filter *f,
 /* Number of jobs (tasks not counted) by status; costs nothing (it is kept up to date, and includes
  * the changes of the open transaction). counts has n entries. */
 int store_job_counts(struct store *s, int64_t *counts, size_t n, struct err *err);
+/* Plain jobs and the tasks of arrays (rows or not), and how many of these have ended. As cheap. */
+void store_unit_counts(const struct store *s, int64_t *all, int64_t *done);
 
 /* --- attempts --- */
 

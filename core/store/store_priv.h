@@ -32,6 +32,8 @@ enum {
     TOTAL_NEXT_ID,
     TOTAL_NEXT_NODE,
     TOTAL_LAST_WINDOW, /* of finest measurements, at the last flush */
+    TOTAL_UNITS,       /* plain jobs, and of arrays the tasks, rows or not */
+    TOTAL_DONE,        /* of these, at their end */
     TOTAL_METRICS,     /* bytes of measurements, as metric_row_size() counts */
     TOTAL_WINDOWS,     /* different windows by level */
     TOTAL_ENDED = TOTAL_WINDOWS + METRIC_LEVELS, /* plain jobs and arrays with finished_ns set */
@@ -140,11 +142,20 @@ int open_for_writing(struct store *s, struct err *err);
 /* Reads the job `id` and calls fn when there is one: 1, 0, -1. */
 int job_deliver(struct store *s, int64_t id, bool (*fn)(void *arg, const struct store_job *j),
                 void *arg, bool *go_on, struct err *err);
+/* What a row adds to TOTAL_UNITS and TOTAL_DONE, in SQL; job.c has the same in C. */
+#define JOB_UNITS                                                                                  \
+    "iif(NOT is_array OR first < 0 OR last < first, 1,"                                            \
+    " min((last - first) / max(step, 1), 10000000) + 1)"
+#define JOB_DONE                                                                                   \
+    "iif(is_array, min(max(n_succeeded, 0), 10000000) + min(max(n_failed, 0), 10000000)"           \
+    " + min(max(n_cancelled, 0), 10000000), finished_ns > 0)"
 /* What the totals need to know of a row. */
 struct job_place {
     int32_t status;
     bool ended;
     bool is_task;
+    bool is_array;
+    int64_t units, done; /* what it adds to TOTAL_UNITS and TOTAL_DONE */
 };
 /* 1 found, 0 not, -1 error (a status that is none: ERR_CORRUPT). */
 int job_place(struct store *s, int64_t id, struct job_place *out, struct err *err);

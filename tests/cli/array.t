@@ -32,6 +32,29 @@ check 'retry runs the failed ones again' hive retry "$id"
 hive wait "$id" 2>/dev/null
 is 'retry left the good ones alone' "$(job "${id}_3" attempts) $(job "${id}_4" attempts)" '2 1'
 
+like 'explain of an array that ended counts its tasks' "$(hive explain "$id")" '^  4 tasks: 2 succeeded, 2 failed; '
+
+# tasks that have not started
+id=$(hive submit -q --threads 2 -n steps --array 1-21:2 'exec sleep 1000')
+wait_for 10 sh -c '[ "$(hive status --json '"$id"' | jq ".jobs[0].array.running")" = 2 ]'
+exits 'explain of a task that waits' 0 hive explain "${id}_21"
+like 'it says for what its array waits' "$out" "^job ${id}_21: queued: has not started; array $id: needs 2 threads, 0 free"
+is 'the same as JSON' "$(hive explain --json "${id}_21" | jq -c '[.job.id,.job.name,.job.status,.job.task,.attempts]')" "[\"${id}_21\",\"steps\",\"queued\",21,[]]"
+for task in 22 2 0 23; do
+    exits "explain ${id}_$task: no such task" 1 hive explain "${id}_$task"
+    like "explain ${id}_$task: which there are" "$err" "${id}_1, ${id}_3 and so on in steps of 2 to ${id}_21"
+done
+plain=$(hive submit -q true)
+exits 'a task of a job that is no array' 1 hive explain "${plain}_1"
+like 'is said' "$err" "job $plain is no array"
+exits 'status of a task that waits' 1 hive status "${id}_21"
+like 'names the command that says why' "$err" "hive explain ${id}_21"
+hive hold "$id" >/dev/null
+like 'explain of a task whose array is held' "$(hive explain "${id}_21")" 'held'
+hive cancel "$id" >/dev/null
+is 'explain of a task that was cancelled before it started' "$(hive explain "${id}_21")" "job ${id}_21: cancelled with its array, before it started"
+hive wait "$plain"
+
 # %LIMIT: count those that run at the same time
 mkdir run-now peaks
 id=$(hive submit -q --array 1-24%3 'touch run-now/$HIVE_TASK_ID; ls run-now | wc -l >peaks/$HIVE_TASK_ID; sleep 0.05; ls run-now | wc -l >>peaks/$HIVE_TASK_ID; rm run-now/$HIVE_TASK_ID')

@@ -82,6 +82,27 @@ exits 'symlink of an unknown command' 2 sh -c 'ln -s "$HIVE" links/hive-frob && 
 exits 'stdout closed' 1 sh -c 'hive help >&-'
 exits 'stdin, stdout and stderr closed do no harm' 1 sh -c 'hive help <&- >&- 2>&-'
 
+# what later versions have
+for call in launch token drain resume top doctor desktop service install 'launch gimp' 'top --json' 'help launch' 'config import x'; do
+    exits "hive $call" 2 hive $call
+    like "hive $call: not yet" "$err" 'is not in this version of hive'
+    check "hive $call: no proposal" sh -c '! printf "%s" "$1" | grep -q "did you mean"' - "$err"
+    is "hive $call: prints nothing on stdout" "$out" ''
+done
+for call in 'submit --gpu-memory 8G true' 'submit --retry-oom 2x true' 'submit --nodes 2 true' 'submit --nodes=2 true' 'submit -t 1 --torchrun true' \
+    'submit --image x true' 'submit --send a true' 'submit --fetch a true' 'daemon --head x' 'daemon --join x' 'daemon --role head' 'daemon --role worker'; do
+    exits "hive $call" 2 hive $call
+    like "hive $call: not yet" "$err" 'is not in this version of hive'
+    check "hive $call: no proposal" sh -c '! printf "%s" "$1" | grep -q "did you mean"' - "$err"
+done
+printf '#!/bin/sh\n#HIVE --nodes 2\ntrue\n' >later.sh
+exits 'in a script' 2 hive submit ./later.sh
+like 'in a script, with its line' "$err" 'later.sh:2: .*--nodes is not in this version of hive'
+exits 'as a symlink' 2 sh -c 'ln -s "$HIVE" links/hive-launch && links/hive-launch gimp'
+like 'as a symlink: not yet' "$err" 'launch is not in this version of hive'
+check 'help does not show them' sh -c '! hive help | grep -wE "launch|token|drain|resume|top|doctor|desktop|install"'
+like 'what is none in any version gets its proposal' "$(hive submit --nod 2 true 2>&1)" 'did you mean --node'
+
 # missing and wrong operands
 for call in logs wait cancel hold release retry explain submit completion; do
     exits "hive $call without operands" 2 hive $call
@@ -110,7 +131,22 @@ like 'it is named' "$err" HIVE_DAEMON_THREADS
 printf '[daemon]\nthrads = 1\n' >"$T/hive.conf"
 exits 'an unknown key is no error' 0 hive config
 like 'but a warning with its line' "$err" 'hive.conf:2:.*thrads'
+printf 'garbage\n[daemon]\nfoo = 1\nthreads: 2\nno line\n' >"$T/hive.conf"
+exits 'lines that are none are no error' 0 hive config
+is 'but warnings that say what they are' "$err" "hive: warning: $T/hive.conf:1: expected key = value, not 'garbage'
+hive: warning: $T/hive.conf:3: unknown key 'daemon.foo'
+hive: warning: $T/hive.conf:5: expected key = value, not 'no line'"
+is 'others count' "$(hive config daemon.threads 2>/dev/null)" 2
 rm -f "$T/hive.conf"
+exits 'a value that begins with a dash' 2 hive config daemon.threads -1
+like 'is a value' "$err" "daemon.threads must be .*, not '-1'"
+check 'and is taken where it may be' hive config daemon.node-name -x
+is 'as it is' "$(hive config daemon.node-name)" -x
+exits 'a misspelt option is no value' 2 hive config daemon.node-name --sytem
+like 'and gets its proposal' "$err" 'did you mean --system'
+exits 'a dash and --unset' 2 hive config --unset daemon.node-name -x
+rm -f "$T/hive.conf"
+like 'a setting far from all gets no proposal' "$(hive config daemon.foo 2>&1)" 'all settings: hive config'
 
 # completions
 for shell in bash zsh fish; do

@@ -9,6 +9,9 @@ curl -s -m 10 "$api/openapi.json" >openapi.json
 is 'it is OpenAPI 3.1' "$(jq -r .openapi openapi.json)" 3.1.0
 is 'it describes each route and no other' "$(jq -r '.paths|to_entries[]|.key as $p|.value|keys[]|ascii_upcase+" "+$p' openapi.json | sort)" \
     "$(sed -n 's/^ROUTE("\([A-Z]*\)", "\([^"]*\)".*/\1 \2/p' "$top/core/head/routes.def" | sort)"
+is 'the query parameters of each are those that it takes' \
+    "$(jq -r '.paths|to_entries[]|.key as $p|.value|to_entries[]|"\(.key|ascii_upcase) \($p) \([.value.parameters[]?|select(.in=="query").name]|join(" "))"' openapi.json | sort)" \
+    "$(sed -n 's/^ROUTE("\([A-Z]*\)", "\([^"]*\)", [a-z_]*, "\([^"]*\)")/\1 \2 \3/p' "$top/core/head/routes.def" | sort)"
 is 'all references lead somewhere' "$(jq -r '. as $d|[..|objects|.["$ref"]?|strings]|unique[]|ltrimstr("#/")|split("/") as $p|select(($d|getpath($p))==null)|join("/")' openapi.json)" ''
 is 'operation ids are unique' "$(jq -r '[.paths[][].operationId]|group_by(.)[]|select(length>1)|.[0]' openapi.json)" ''
 is 'path parameters are described' "$(jq -r '.paths|to_entries[]|select(.key|contains("{id}"))|.value[]|select([.parameters[]?|select(.in=="path" and .name=="id")]|length!=1)|.operationId' openapi.json)" ''
@@ -78,6 +81,9 @@ is 'the checker finds what is wrong' "$(jq -r --slurpfile doc openapi.json --arg
 fits POST $p/jobs/submit $p/jobs/submit -H "$J" -d '{"command":"echo hi","name":"n","threads":2,"memory":"100M","priority":3,"timeout":"1h","retry":1,"env":{"A":"b"}}'
 id=$(jq -r .id answer.json)
 fits POST $p/jobs/submit "$p/jobs/submit?dry_run=true" -H "$J" -d '{"command":"true","timeout":5}'
+fits POST $p/jobs/submit "$p/jobs/submit?dry_run=true" -H "$J" \
+    -d '{"command":"true","array":"1-9:2%3","env":{"A":"b"},"retry":2,"retry_delay":1,"on_lost":"requeue","stdout_path":"a%j","hold":true,"priority":1}'
+fits POST $p/jobs/submit "$p/jobs/submit?dry_run=true" -H "$J" -d '{"command":"true","lines":["a","b"],"array_limit":1}'
 fits POST $p/jobs/submit $p/jobs/submit -H "$J" -d '{"command":"true","after":["'"$id"':any"]}'
 fits POST $p/jobs/submit $p/jobs/submit -H "$J" -d '{"frob":1}'
 fits POST $p/jobs/bulk $p/jobs/bulk -H "$J" -d '{"jobs":[{"command":"exit 3"},{"command":"kill -9 $$"},{"argv":["no-such-program"]},{"command":"true","hold":true}]}'
@@ -92,6 +98,9 @@ for job in $id "$first" $((first + 1)) $((first + 2)) $((first + 3)) "$array" "$
     fits GET "$p/jobs/{id}/attempts" "$p/jobs/$job/attempts"
     fits GET "$p/jobs/{id}/explain" "$p/jobs/$job/explain"
 done
+more=$(curl -s -X POST "$api/jobs/submit" -H "$J" -d '{"command":"true","array":"1-9","hold":true}' | jq -r .id)
+fits GET "$p/jobs/{id}/explain" "$p/jobs/${more}_9/explain"
+fits GET "$p/jobs/{id}" "$p/jobs/${more}_10/explain"
 fits GET "$p/jobs/{id}" "$p/jobs/99999"
 fits GET "$p/jobs/{id}" "$p/jobs/frob"
 fits GET "$p/jobs/{id}/logs" "$p/jobs/99999/logs"

@@ -94,6 +94,12 @@ for bad in limit=0 limit=x limit=99999999 limit=-1 before=x status=frob order=fr
     is "jobs?$bad" "$(code "$api/jobs?$bad")" 400
 done
 
+for bad in jobs?stats=queued jobs?limit=1\&limt=2 health?x nodes?order=id "jobs/$last?wiat=1" "jobs/$last/logs?follw=1"; do
+    is "$bad: no such parameter" "$(code "$api/$bad") $(jq -r '.error.kind,(.error.hint|length > 5)' body | tr '\n' ' ')" '400 invalid true '
+done
+is 'bulk has no dry run' "$(code -X POST "$api/jobs/bulk?dry_run=1" -H 'Content-Type: application/json' -d '{"jobs":[{"command":"true"}]}')" 400
+is 'parameters against caches are ignored' "$(code "$api/cluster/status?_=1732147200") $(code "$api/jobs?_t=1&limit=1") $(code "$api/status?&")" '200 200 200'
+
 # --- cancel the rest, watched by the event stream ---
 command curl -m 60 -sN "$api/events" >events &
 watcher=$!
@@ -118,6 +124,12 @@ is 'cancel with nonsense' "$(post_code "jobs/$id/cancel" '{"grase":1}') $(post_c
 wait_for 5 final "$id"
 is 'cancel what has ended' "$(code -X POST "$api/jobs/$id/cancel") $(jq -r .error.kind body)" '409 conflict'
 is 'attempts' "$(curl -s "$api/jobs/$id/attempts" | jq -c '[.api,(.attempts|length),.attempts[0].outcome]')" '[1,1,"cancelled"]'
+
+# --- to the Go manager's clients each task of an array is a job ---
+go_counts() { curl -s "$api/cluster/status" | jq -c '[.head_node.queued_jobs,.head_node.running_jobs,.head_node.completed_jobs,.total_jobs]'; }
+before=$(go_counts)
+hive wait "$(post jobs/submit '{"command":"true","array":"1-7"}' | jq -r .id)"
+is 'tasks are counted one by one' "$(go_counts)" "$(echo "$before" | jq -c '[.[0],.[1],.[2]+7,.[3]+7]')"
 
 # --- idempotency ---
 a=$(post jobs/submit '{"command":"true"}' -H 'Idempotency-Key: one' | jq -r .id)

@@ -39,7 +39,20 @@ hive cancel "$id" >/dev/null
 like 'explain: cancelled' "$(hive explain "$id")" "^job $id: cancelled: cancelled by user"
 id=$(hive submit -q 'exit 3')
 hive wait "$id" 2>/dev/null
-is 'explain: failed' "$(hive explain "$id")" "job $id: failed: exit code 3"
+is 'explain: failed' "$(hive explain "$id" | head -n 1)" "job $id: failed: exit code 3"
+id=$(hive submit -q --retry 2 'exit $((HIVE_ATTEMPT + 4))')
+hive wait "$id" 2>/dev/null
+is 'explain: attempt by attempt' "$(hive explain "$id" | awk 'NR > 1 { print $1, $3, $4 }')" 'ATTEMPT OUTCOME EXIT
+1 exited 5
+2 exited 6
+3 exited 7'
+is 'explain --json: attempts' "$(hive explain --json "$id" | jq -c '[.attempts[]|[.number,.outcome,.exit_code]]')" '[[1,"exited",5],[2,"exited",6],[3,"exited",7]]'
+id=$(hive submit -q 'kill -9 $$')
+hive wait "$id" 2>/dev/null
+like 'explain: the signal' "$(hive explain "$id" | tail -n 1)" 'signaled +sig 9'
+id=$(hive submit -q -- no-such-program-xyz)
+hive wait "$id" 2>/dev/null
+like 'explain: the message' "$(hive explain "$id" | tail -n 1)" 'not_run .*no-such-program-xyz'
 exits 'explain of no job' 1 hive explain 99999
 hive wait "$threads" "$memory" "$array"
 
@@ -68,6 +81,41 @@ for line in "$(hive status)" "$(hive status jobs)" "$(hive status nodes)" "$(hiv
 done
 check 'COLUMNS is respected' sh -c '! COLUMNS=60 hive status jobs | grep -E "^.{61}"'
 check 'a narrow terminal does no harm' sh -c 'for n in 0 1 5 20 x -1 99999999999; do COLUMNS=$n hive status >/dev/null || exit 1; done'
+
+
+# headings count what is below them
+busy=$(hive submit -q -n busy --array 1-9 'exec sleep 1000')
+wait_for 10 sh -c '[ "$(hive status --json '"$busy"' | jq ".jobs[0].array.running")" = 2 ]'
+wait=$(hive submit -q --hold true)
+hive status >headings
+is 'running tasks' "$(sed -n '/^RUNNING/p' headings)" 'RUNNING (2 tasks of an array)'
+is 'have a row each' "$(sed -n '/^RUNNING/,/^$/p' headings | grep -c "^${busy}_")" 2
+is 'the rest of the array and a job' "$(sed -n '/^QUEUED/p' headings)" 'QUEUED (1 job, 7 tasks of an array)'
+is 'have a row each, too' "$(sed -n '/^QUEUED/,/^$/p' headings | grep -cE "^($busy|$wait) ")" 2
+is 'the node works at two' "$(hive status nodes --json | jq '.nodes[0].running_jobs')" 2
+is 'the JSON of a list says how long it is' "$(curl -s "$url/api/v1/jobs?order=queue&limit=1" | jq -c '[(.jobs|length),.total]')" '[1,4]'
+is 'counts: an array is one job' "$(hive status --json | jq -c '[.counts.running,.counts.queued]')" '[1,1]'
+is 'what is cut is counted by rows' "$(hive status --limit 1 | grep -E '^(RUNNING|QUEUED|\.\.\.)' | tr '\n' ' ')" 'RUNNING (2) ... and 1 more QUEUED (2) ... and 1 more '
+is 'of another user there is nothing' "$(hive status --user nobody-at-all | grep -E '^(RUNNING|QUEUED)' | tr '\n' ' ')" 'RUNNING (0) QUEUED (0) '
+
+# no row is wider than the terminal
+id=$(hive submit -q -m 100M -n "$(head -c 100 /dev/zero | tr '\0' n)" 'exit 3')
+for columns in 20 40 60 80; do
+    for call in status 'status jobs' 'status nodes'; do
+        COLUMNS=$columns hive $call >narrow.out
+        is "COLUMNS=$columns hive $call" "$(grep -E "^.{$((columns + 1))}" narrow.out | grep -v '^QUEUED (')" ''
+    done
+    like "COLUMNS=$columns: ids are whole" "$(COLUMNS=$columns hive status)" "^${busy}_1 "
+done
+like 'at 40 columns the columns that matter are there' "$(COLUMNS=40 hive status | sed -n '/^RUNNING/{n;p;}')" '^ID +NAME .*TIME'
+if command -v script >/dev/null; then
+    NO_COLOR=1 script -qec 'stty cols 40; hive status' /dev/null </dev/null | tr -d '\r' >narrow.out
+    is 'on a terminal of 40 columns' "$(grep -E '^.{41}' narrow.out | grep -v '^QUEUED (')" ''
+    like 'on a terminal of 40 columns there are rows' "$(cat narrow.out)" "^${busy}_1 "
+else
+    skip 2 'no script(1)'
+fi
+hive cancel "$busy" "$wait" "$id" >/dev/null
 
 # names that attack the terminal
 evil=$(printf 'a\033]0;owned\007\033[2Jb\tc\nd \302\233 \342\200\256txt \360\237\230\200')

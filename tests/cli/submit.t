@@ -88,8 +88,17 @@ is 'stdout and stderr into one file, in order' "$(cat both.txt)" '1
 exits '-o into a missing folder is refused' 1 hive submit --wait -o /no/such/dir/x true
 like 'is said, with the path' "$err" '/no/such/dir'
 exits '-o that is a folder is refused' 1 hive submit --wait -o "$T/in here" true
-hive submit -q --wait -o 'x%q%' true
-check '-o: another % stays as it is' [ -f 'x%q%' ]
+for path in 'x%q' 'x%' '%%%' '%é'; do
+    exits "-o $path: no placeholder" 2 hive submit -q -o "$path" true
+    like "-o $path: the placeholders are named" "$err" '%j .*%a .*%%'
+done
+like '-o: the option is named' "$(hive submit -o x%q true 2>&1)" '^hive: --output: .*%q'
+exits '-e: the same' 2 hive submit -e x%q true
+like '-e: the option is named' "$err" '^hive: --error: .*%q'
+exits '-o with an empty path' 2 hive submit -o '' true
+like '-o with an empty path: says so' "$err" '--output: .*empty'
+is 'a job of REST: the same' "$(curl -s -X POST "$url/api/v1/jobs/submit" -H 'Content-Type: application/json' -d '{"command":"true","stdout_path":"a%z"}' | jq -r .error.message)" \
+    'stdout_path: there is no placeholder %z'
 exits '-o /dev/full: the job sees the error' 1 hive submit --wait -o /dev/full 'echo x; exit $?'
 
 # exit codes
@@ -128,6 +137,36 @@ exits '--dry-run' 0 hive submit --dry-run 'echo hi'
 like '--dry-run says what would happen' "$out$err" 'would start now'
 is '--dry-run --json is one value' "$(hive submit --dry-run --json --array 1-5 true | jq -cs '[length,.[0].dry_run,.[0].job.id]')" '[1,true,null]'
 exits '--dry-run checks' 1 hive submit --dry-run -t 9999 true
+is '--dry-run of a plain job' "$(hive submit --dry-run true | sed 's/ on .*//')" "command:    true
+name:       true
+folder:     $T
+reserves:   1 thread
+then:       would start now
+Nothing was submitted."
+node=$(hive status nodes --json | jq -r '.nodes[0].name')
+set -- -n x -t 2 -m 100M -p -5 --after "$before:any" --timeout 1h --retry 3 --retry-delay 10s --env A=b --env 'C=d e' --on-lost requeue \
+    --node "$node" -o 'o%j-%a' -e e%% --array 1-10:3%2 --hold 'echo hi'
+is '--dry-run shows all that was asked for' "$(hive submit --dry-run "$@" 2>/dev/null)" "command:    echo hi
+name:       x
+folder:     $T
+reserves:   2 threads, 100M memory
+priority:   -5
+time limit: 1h
+node:       $node
+tasks:      4, numbers 1 to 10 in steps of 3, at most 2 at once
+retries:    3, each after 10s
+if lost:    it is run again
+after:      $before:any
+variable:   A=b
+variable:   C=d e
+output:     o%j-%a
+errors:     e%%
+then:       would be held until released
+Nothing was submitted."
+is '--dry-run --json, too' "$(hive submit --dry-run --json "$@" 2>/dev/null | jq -c '.job|[.name,.threads,.memory_bytes,.priority,.after,.timeout_seconds,.retries_left,.retry_delay_seconds,.env,.on_lost,.node,.stdout_path,.stderr_path,.held,.array.total,.array.limit]')" \
+    "[\"x\",2,104857600,-5,[\"$before:any\"],3600,3,10,{\"A\":\"b\",\"C\":\"d e\"},\"requeue\",\"$node\",\"o%j-%a\",\"e%%\",true,4,2]"
+like '--dry-run of lines' "$(seq 5 | hive submit --dry-run --each-line - --array %2 -- echo)" '^tasks: +5, one for each line, at most 2 at once$'
+like '--dry-run of a script' "$(hive submit --dry-run ./job.sh 2>/dev/null)" '^variable: +GREETING=hello world$'
 is '--dry-run stores nothing' "$(hive status jobs --json --limit 1 | jq -r '.jobs[0].id')" "$before"
 a=$(hive submit -q --idempotency-key k1 'echo once')
 is 'the same key is the same job' "$(hive submit -q --idempotency-key k1 'echo once')" "$a"
@@ -141,6 +180,19 @@ id=$(hive submit -q --hold true)
 is '--hold: stays queued' "$(job "$id" status) $(job "$id" held)" 'queued true'
 check 'release' hive release "$id"
 check 'and it runs' hive wait "$id"
+for how in --wait --follow '--wait --json'; do
+    hive submit $how --hold 'echo out' >held.out 2>held.err &
+    pid=$!
+    check "$how --hold: says that it is held" wait_for 10 grep -q 'is held.*hive release' held.err
+    id=$(sed -n 's/.*hive release \([0-9]*\)$/\1/p' held.err)
+    is "$how --hold: names the job" "$(job "$id" held)" true
+    hive release "$id" >/dev/null
+    wait "$pid"
+    is "$how --hold: then it waits for the end" "$?" 0
+done
+run hive submit --hold true
+is '--hold alone says nothing of waiting' "$err" ''
+hive cancel "${out##* }" >/dev/null
 
 # what can never run is refused at once, with the reason
 for args in '-t 9999' '-m 900T' '-g 1' '--node no-such-node'; do
@@ -153,8 +205,14 @@ exits 'after a job that does not exist' 1 hive submit --after 99999 true
 like 'after a job that does not exist: says so' "$err" 99999
 exits 'after nonsense' 2 hive submit --after 1:maybe true
 exits 'an array that counts down' 2 hive submit --array 5-1 true
+like 'an array that counts down: says so' "$err" '5-1: its last task comes before its first'
 exits 'an array of too many tasks' 1 hive submit --array 1-99999999999 true
+exits 'an array that never starts' 2 hive submit --array 1-3%0 true
+like 'an array that never starts: says so' "$err" '1-3%0: with at most 0 at once'
+exits 'an array without a step' 2 hive submit --array 1-3:0 true
+like 'an array without a step: says so' "$err" 'step of 0'
 exits 'an array that is no array' 2 hive submit --array x true
+like 'an array that is no array: says what is expected' "$err" 'FIRST-LAST'
 exits 'both array and each-line' 2 hive submit --array 1-3 --each-line input true
 exits 'no such file of lines' 1 hive submit --each-line /no/such/file true
 exits 'an empty command' 2 hive submit ''

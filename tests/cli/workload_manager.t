@@ -28,6 +28,10 @@ try 'given twice' '{"listen_port":1,\n"listen_port":2}' 'bad.json:[12]:.*listen_
 exits 'no file' 1 workload-manager -config /no/such/file.json
 like 'is named' "$err" '/no/such/file.json'
 exits 'no -config' 2 workload-manager
+for form in -config --config; do
+    exits "$form without a value" 2 workload-manager $form
+    like "$form without a value: what is missing" "$err" "$form needs a value: the JSON file"
+done
 exits 'a folder' 1 workload-manager -config /
 head -c 2000000 /dev/zero | tr '\0' ' ' >bad.json
 exits 'a huge file' 1 workload-manager -config bad.json

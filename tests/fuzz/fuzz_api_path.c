@@ -20,7 +20,7 @@ static void require(bool ok)
 static const struct {
     const char *method, *path;
 } routes[] = {
-#define ROUTE(method, path, fn) { method, path },
+#define ROUTE(method, path, fn, params) { method, path },
 #include "head/routes.def"
 #undef ROUTE
 };

@@ -138,12 +138,23 @@ static void end_job(int64_t id, int code)
 
 /* --- routes ----------------------------------------------------------------------------------- */
 
+/* Names, separated by blanks, in their order. */
+static void query_params(yyjson_val *operation, struct buf *out)
+{
+    yyjson_arr_iter it = yyjson_arr_iter_with(yyjson_obj_get(operation, "parameters"));
+
+    for (yyjson_val *v; (v = yyjson_arr_iter_next(&it)) != NULL;)
+        if (str_eq(yyjson_get_str(yyjson_obj_get(v, "in")), "query"))
+            buf_printf(out, "%s%s", buf_len(out) ? " " : "",
+                       yyjson_get_str(yyjson_obj_get(v, "name")));
+}
+
 TEST(every_route_is_described_and_nothing_else)
 {
     static const struct {
-        const char *method, *path;
+        const char *method, *path, *params;
     } routes[] = {
-#define ROUTE(method, path, fn) { method, path },
+#define ROUTE(method, path, fn, params) { method, path, params },
 #include "head/routes.def"
 #undef ROUTE
     };
@@ -158,6 +169,10 @@ TEST(every_route_is_described_and_nothing_else)
         const char *method = str_eq(routes[i].method, "GET") ? "get" : "post";
         if (!yyjson_obj_get(path, method))
             unit_fail(__FILE__, __LINE__, "%s %s", method, routes[i].path);
+        struct buf params = BUF_INIT;
+        query_params(yyjson_obj_get(path, method), &params);
+        CHECK_STR(routes[i].params, buf_data(&params));
+        buf_fini(&params);
     }
     yyjson_obj_iter it = yyjson_obj_iter_with(paths);
     for (yyjson_val *k; (k = yyjson_obj_iter_next(&it)) != NULL;) {
@@ -190,7 +205,8 @@ TEST(ids_that_are_none)
     }
     expect("GET", "/jobs/9223372036854775807", NULL, 404, "there is no job 9223372036854775807");
     expect("GET", "/jobs/9223372036854775808", NULL, 404, "ids look like");
-    expect("GET", "/jobs/1_9223372036854775807", NULL, 404, "there is no job 1_92");
+    expect("GET", "/jobs/1_9223372036854775807", NULL, 404,
+           "there is no task 1_9223372036854775807: job 1 is no array");
     expect("GET", "/jobs/1_9223372036854775808", NULL, 404, "ids look like");
     expect("POST", "/jobs/1_9223372036854775807/cancel", NULL, 404, NULL);
     expect("GET", "/jobs/11111111111111111111111111111111111111111111111111111111111111", NULL, 404,
@@ -356,6 +372,133 @@ TEST(tasks_show_what_their_array_has)
     expect("GET", "/jobs/1_1/explain", NULL, 200, "\"name\":\"n\"");
     expect("GET", "/jobs/1_3", NULL, 404, "has not started yet");
     expect("GET", "/jobs/2", NULL, 404, NULL); /* the row of a task */
+    end();
+}
+
+TEST(a_task_that_has_not_started_is_explained)
+{
+    begin("2");
+    rig_submit(&r, "{'array':'1-9:2','name':'n'}");
+    expect("GET", "/jobs/1_9/explain", NULL, 200,
+           "\"id\":\"1_9\",\"job_id\":\"1_9\",\"name\":\"n\"");
+    expect("GET", "/jobs/1_9/explain", NULL, 200, "\"status\":\"queued\"");
+    expect("GET", "/jobs/1_9/explain", NULL, 200, "\"reason\":\"has not started; array 1: needs ");
+    expect("GET", "/jobs/1_9/explain", NULL, 200, "\"attempts\":[]");
+    expect("GET", "/jobs/1_3/explain", NULL, 200, "\"attempts\":[{\"number\":1");
+    expect("GET", "/jobs/1_2/explain", NULL, 404, "1_1, 1_3 and so on in steps of 2 to 1_9");
+    expect("GET", "/jobs/1_11/explain", NULL, 404, "there is no task 1_11");
+    expect("GET", "/jobs/1_0/explain", NULL, 404, "there is no task 1_0");
+    expect("GET", "/jobs/7_1/explain", NULL, 404, "there is no job 7");
+    expect("GET", "/jobs/2_1/explain", NULL, 404, "there is no job 2"); /* the row of a task */
+    expect("POST", "/jobs/1/cancel", NULL, 200, NULL);
+    rig_turns(&r);
+    expect("GET", "/jobs/1_9/explain", NULL, 200, "\"status\":\"cancelled\"");
+    expect("GET", "/jobs/1_9", NULL, 404, "was never started");
+    end();
+}
+
+TEST(parameters_that_are_none)
+{
+    begin("1");
+    expect("GET", "/jobs?stats=queued", NULL, 400, "no parameter 'stats' here");
+    expect("GET", "/jobs?stats=queued", NULL, 400, "status user q limit before array order");
+    expect("GET", "/jobs?status=queued&&limit=3&x", NULL, 400, "'x'");
+    expect("GET", "/jobs?=1", NULL, 400, "''");
+    expect("GET", "/jobs?statu", NULL, 400, "'statu'");
+    expect("GET", "/jobs?st%61tus=queued&_=123&_x", NULL, 200, "\"jobs\"");
+    expect("GET", "/health?a%20b%1b=1", NULL, 400, "this path takes none");
+    expect("POST", "/jobs/bulk?dry_run=true", "{'jobs':[{'command':'true'}]}", 400, "'dry_run'");
+    expect("GET", "/jobs/1", NULL, 404, NULL);
+    end();
+}
+
+TEST(a_dry_run_says_all_that_was_asked_for)
+{
+    static const char spec[] =
+        "{'command':'true','threads':1,'array':'1-10:3%2','after':['1:any'],'priority':5,"
+        "'timeout':'1h','retry':3,'retry_delay':'10s','on_lost':'requeue','hold':true,"
+        "'env':{'A':'b'},'stdout_path':'o%j','stderr_path':'e%%'}";
+    static const char *const parts[] = {
+        "\"priority\":5,\"timeout_seconds\":3600,\"retries_left\":3,\"retry_delay_seconds\":10,"
+        "\"on_lost\":\"requeue\",\"held\":true,\"node\":null",
+        "\"stdout_path\":\"o%j\",\"stderr_path\":\"e%%\",\"after\":[\"1:any\"],"
+        "\"env\":{\"A\":\"b\"},\"tasks\":4,"
+        "\"array\":{\"first\":1,\"last\":10,\"step\":3,\"limit\":2,\"total\":4,\"lines\":false}",
+    };
+
+    begin("1");
+    rig_submit(&r, "{}");
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        expect("POST", "/jobs/submit?dry_run=true", spec, 200, parts[i]);
+    expect("POST", "/jobs/submit?dry_run=true", "{'command':'true'}", 200,
+           "\"timeout_seconds\":null,\"retries_left\":0,\"retry_delay_seconds\":null,"
+           "\"on_lost\":\"hold\",\"held\":false");
+    end();
+}
+
+static void expect_totals(int queued, int running, int completed)
+{
+    char *part = mem_printf("\"queued_jobs\":%d,\"running_jobs\":%d,\"completed_jobs\":%d,", queued,
+                            running, completed);
+    expect("GET", "/status", NULL, 200, part);
+    expect("GET", "/cluster/status", NULL, 200, part);
+    free(part);
+}
+
+/* The Go manager has no arrays: each task is a job to its clients. */
+TEST(tasks_are_counted_one_by_one_in_its_status)
+{
+    struct err err = ERR_INIT;
+
+    begin("2");
+    expect_totals(0, 0, 0);
+    rig_submit(&r, "{'array':'1-9:2','command':'a'}");
+    expect_totals(3, 2, 0);
+    rig_submit(&r, "{'hold':true}");
+    expect_totals(4, 2, 0);
+    end_job(2, 0); /* the rows of the first tasks */
+    end_job(3, 1);
+    expect_totals(2, 2, 2);
+    expect("POST", "/jobs/1_9/cancel", NULL, 200, NULL);
+    expect_totals(1, 2, 3);
+    expect("POST", "/jobs/1/cancel", NULL, 200, NULL);
+    rig_end(rig_shim(5, 0), ATTEMPT_CANCELLED, -1); /* 4 is the held job */
+    rig_end(rig_shim(6, 0), ATTEMPT_CANCELLED, -1);
+    rig_turns(&r);
+    expect_totals(1, 0, 5);
+    expect("POST", "/jobs/1/retry", NULL, 200, NULL);
+    rig_turns(&r);
+    expect_totals(3, 2, 1);
+    expect("GET", "/cluster/status", NULL, 200, "\"total_jobs\":6");
+    CHECK_OK(store_check(r.head->store, &err), &err);
+    end();
+}
+
+TEST(who_is_lined_up_has_not_begun)
+{
+    rig_world.ahead = "6ms";
+    begin("1");
+    for (int i = 0; i < 4; i++)
+        rig_submit(&r, "{}");
+    r.mono_ns += NS_PER_MS;
+    end_job(1, 0);
+    expect("GET", "/jobs/4", NULL, 200, "\"reason\":\"starts the moment job 3 ends\"");
+    expect("GET", "/jobs?order=queue&status=running", NULL, 200, "\"total\":3");
+    expect("GET", "/nodes", NULL, 200, "\"running_jobs\":1");
+    end();
+}
+
+TEST(a_queue_says_how_long_it_is)
+{
+    begin("2");
+    rig_submit(&r, "{'array':'1-5','command':'a'}");
+    rig_submit(&r, "{'hold':true}");
+    rig_submit(&r, "{}");
+    expect("GET", "/jobs?order=queue&limit=1", NULL, 200, "\"total\":5");
+    expect("GET", "/jobs?order=queue&limit=1&status=running", NULL, 200, "\"total\":2");
+    expect("GET", "/jobs?order=queue&limit=1&status=queued", NULL, 200, "\"total\":3");
+    expect("GET", "/jobs?order=queue&limit=1&user=nobody-here", NULL, 200, "\"total\":0");
+    expect("GET", "/nodes", NULL, 200, "\"running_jobs\":2");
     end();
 }
 

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "cmd/cmd.h"
+#include "cmd/later.h"
 
 #define FAIL(...) unit_fail(__FILE__, __LINE__, __VA_ARGS__)
 
@@ -97,6 +98,55 @@ TEST(help_names_everything_and_fits)
         CHECK(strstr(buf_data(&b), "--help") != NULL);
         buf_fini(&b);
     }
+}
+
+/* Who makes it takes it out of the table of later.c. */
+TEST(what_a_later_version_has_is_not_here_already)
+{
+    CHECK(later_has("submit", "nodes"));
+    CHECK(!later_has("submit", "node"));
+    CHECK(!later_has("submit", NULL));
+    CHECK(!later_has("nodes", NULL));
+    for (size_t i = 0; cmd_table[i]; i++) {
+        const struct cmd *cmd = cmd_table[i];
+        if (later_has(cmd->name, NULL))
+            FAIL("%s is there, and in the table of what later versions have", cmd->name);
+        for (const struct opt *o = cmd->options; o && o->name; o++)
+            if (later_has(cmd->name, o->name))
+                FAIL("%s --%s is there, and in the table of what later versions have", cmd->name,
+                     o->name);
+    }
+}
+
+static char *unknown(const char *name, const char *const *argv)
+{
+    int argc = 0;
+    while (argv[argc])
+        argc++;
+    return cmd_unknown_option(cmd_find(name), argc, (char **)(uintptr_t)argv);
+}
+
+static void check_unknown(const char *want, const char *const *argv)
+{
+    char *got = unknown(argv[0], argv);
+    if (!str_eq(got, want))
+        FAIL("%s %s: %s instead of %s", argv[0], argv[1], got ? got : "none", want ? want : "none");
+    free(got);
+}
+
+TEST(the_option_that_is_unknown_is_found)
+{
+#define UNKNOWN(want, ...) check_unknown(want, (const char *const[]){ __VA_ARGS__, NULL })
+    UNKNOWN("--nodes", "submit", "--nodes", "2", "true");
+    UNKNOWN("--nodes", "submit", "-t", "2", "-qf", "--name=x", "--nodes=2", "true");
+    UNKNOWN(NULL, "submit", "true", "--nodes");
+    UNKNOWN(NULL, "submit", "--", "--nodes");
+    UNKNOWN(NULL, "submit", "--name", "--nodes", "true");
+    UNKNOWN(NULL, "submit", "-n", "--nodes", "true");
+    UNKNOWN(NULL, "submit", "-X", "--nodes");
+    UNKNOWN(NULL, "submit", "-qX", "--nodes");
+    UNKNOWN("--x", "status", "12", "--x");
+#undef UNKNOWN
 }
 
 /* Without roff's escapes. */

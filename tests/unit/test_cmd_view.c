@@ -53,6 +53,84 @@ TEST(table_fits_and_keeps_ids)
     free(got);
 }
 
+static void check_width(const char *text, size_t width)
+{
+    for (const char *p = text; *p;) {
+        size_t len = strcspn(p, "\n");
+        char *line = mem_strndup(p, len);
+        if (str_width(line) > width)
+            unit_fail(__FILE__, __LINE__, "wider than %zu: %s", width, line);
+        free(line);
+        p += len + (p[len] == '\n');
+    }
+}
+
+TEST(a_narrow_table_leaves_columns_out)
+{
+    static const struct table_column narrow[] = {
+        { .title = "ID" },           { .title = "NAME", .min = 4 },
+        { .title = "A", .drop = 2 }, { .title = "NUMBER", .right = true },
+        { .title = "B", .drop = 1 },
+    };
+    CHECK(setenv("LC_ALL", "C", 1) == 0);
+    for (unsigned width = 4; width < 60; width++) {
+        struct table t;
+        struct buf b = BUF_INIT;
+        table_init(&t, narrow, ARRAY_LEN(narrow));
+        for (size_t i = 0; i < ARRAY_LEN(narrow); i++)
+            table_add(&t, (const char *const[]){ "1", "a long name", "aa", "7", "bb" }[i]);
+        table_print(&t, &b, 0, width, false);
+        check_width(buf_data(&b), width < 12 ? 12 : width);
+        CHECK((strstr(buf_data(&b), "bb") != NULL) == (width >= 24));
+        CHECK((strstr(buf_data(&b), "aa") != NULL) == (width >= 20));
+        table_fini(&t);
+        buf_fini(&b);
+    }
+}
+
+TEST(headings_count_what_is_below)
+{
+    static const struct {
+        const char *jobs;
+        int64_t total;
+        unsigned width;
+        const char *want;
+    } rows[] = {
+        { "[]", 0, 0, "QUEUED (0)\n" },
+        { "[{'id':'1'},{'id':'2'}]", 2, 0, "QUEUED (2)\n" },
+        { "[{'id':'1'},{'id':'2'}]", 9, 0, "QUEUED (9)\n" },
+        { "[{'id':'1','array':{'queued':96}}]", 1, 0, "QUEUED (96 tasks of an array)\n" },
+        { "[{'id':'1','array':{'queued':1}}]", 1, 0, "QUEUED (1 task of an array)\n" },
+        { "[{'id':'1','array':{'queued':96}}]", 2, 0, "QUEUED (2)\n" },
+        { "[{'id':'1','array':{'queued':96}},{'id':'1_3','array_id':'1'},{'id':'7'}]", 3, 0,
+          "QUEUED (1 job, 96 tasks of an array)\n" },
+        { "[{'id':'1_2','array_id':'1'},{'id':'1_3','array_id':'1'}]", 2, 0,
+          "QUEUED (2 tasks of an array)\n" },
+        { "[{'id':'1_2','array_id':'1'},{'id':'3_3','array_id':'3'},{'id':'7'},{'id':'8'}]", 4, 0,
+          "QUEUED (2 jobs, 2 tasks of arrays)\n" },
+        { "[{'id':'1_2','array_id':'1'},{'id':'7'}]", 2, 30, "QUEUED (2)\n" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct status_style style = { .width = rows[i].width };
+        struct buf out = BUF_INIT;
+        struct err err = ERR_INIT;
+        char *json = mem_strdup(rows[i].jobs);
+        for (char *p = json; *p; p++)
+            if (*p == '\'')
+                *p = '"';
+        yyjson_doc *doc = jsonx_parse(json, strlen(json), &err);
+        CHECK(doc != NULL);
+        status_view_section(&out, STATUS_LIST_QUEUED, yyjson_doc_get_root(doc), rows[i].total,
+                            &style);
+        if (!str_starts(buf_data(&out), rows[i].want))
+            unit_fail(__FILE__, __LINE__, "%s: %s", rows[i].jobs, buf_data(&out));
+        yyjson_doc_free(doc);
+        buf_fini(&out);
+        free(json);
+    }
+}
+
 TEST(table_makes_names_safe)
 {
     char *got = table(0, (const char *const[]){ "1", "a\033[2Jb\nc", "1", NULL });

@@ -129,6 +129,18 @@ TEST(file)
     buf_fini(&warnings);
 }
 
+TEST(near_is_what_has_nearly_the_same_name)
+{
+    CHECK_STR(conf_near("daemon.thrads"), "daemon.threads");
+    CHECK_STR(conf_near("deamon.listen"), "daemon.listen");
+    CHECK_STR(conf_near("jobs.back"), "jobs.backfill-window");
+    CHECK_STR(conf_near("ui.colour"), "ui.color");
+    CHECK(!conf_near("daemon.foo")); /* three letters from daemon.role */
+    CHECK(!conf_near("daemon.x"));
+    CHECK(!conf_near("stray"));
+    CHECK(!conf_near(""));
+}
+
 TEST(warnings_name_file_and_line)
 {
     static const char text[] = "stray = 1\n"
@@ -144,7 +156,9 @@ TEST(warnings_name_file_and_line)
                                "color = never\n"
                                "[daemon]\n"
                                "log-level = debug\n"
-                               "evil\x1b[31m = 1\n";
+                               "evil\x1b[31m = 1\n"
+                               "foo = 1\n"
+                               "no \x1bline\n";
     struct conf *c = conf_create();
     struct buf warnings = BUF_INIT, want = BUF_INIT;
     struct err err = ERR_INIT;
@@ -160,6 +174,8 @@ TEST(warnings_name_file_and_line)
     buf_printf(&want, "%s:6: daemon.listen has no value: write listen = VALUE\n", f);
     buf_printf(&want, "%s:7: unknown key 'daemon.thraeds', did you mean 'daemon.threads'?\n", f);
     buf_printf(&want, "%s:14: unknown key 'daemon.evil\\e[31m'\n", f);
+    buf_printf(&want, "%s:15: unknown key 'daemon.foo'\n", f);
+    buf_printf(&want, "%s:16: expected key = value, not 'no \\eline'\n", f);
     CHECK_STR(buf_data(&warnings), buf_data(&want));
     CHECK_STR(conf_str(c, CONF_ui_color), "auto");
     CHECK_STR(conf_str(c, CONF_daemon_log_level), "debug");

@@ -86,7 +86,9 @@ TEST(what_is_refused_and_why)
         { "{'command':'a','hold':'yes'}", "hold" },
         { "{'command':'a','on_lost':'forget'}", "on_lost: expected \"hold\" or \"requeue\"" },
         { "{'command':'a','workdir':'tmp'}", "workdir: expected an absolute path" },
-        { "{'command':'a','stdout_path':''}", "must not be empty" },
+        { "{'command':'a','stdout_path':''}", "stdout_path: the path must not be empty" },
+        { "{'command':'a','stdout_path':'a%z'}", "stdout_path: there is no placeholder %z" },
+        { "{'command':'a','stderr_path':'%%%'}", "stderr_path: nothing stands after its last %" },
         { "{'command':'a','env':{'A=B':'c'}}", "letters, digits and _" },
         { "{'command':'a','env':{'1A':'c'}}", "letters, digits and _" },
         { "{'command':'a','env':{'':'c'}}", "letters, digits and _" },
@@ -95,14 +97,14 @@ TEST(what_is_refused_and_why)
         { "{'command':'a','after':['1_2']}", "expected a job id" },
         { "{'command':'a','after':['1:maybe']}", "expected a job id" },
         { "{'command':'a','after':[1]}", "list of strings" },
-        { "{'command':'a','array':'5-1'}", "FIRST-LAST" },
-        { "{'command':'a','array':'1'}", "FIRST-LAST" },
-        { "{'command':'a','array':'1-5:0'}", "FIRST-LAST" },
-        { "{'command':'a','array':'1-5%0'}", "FIRST-LAST" },
-        { "{'command':'a','array':'1-5x'}", "FIRST-LAST" },
-        { "{'command':'a','array':'-1-5'}", "FIRST-LAST" },
+        { "{'command':'a','array':'5-1'}", "array 5-1: its last task comes before its first" },
+        { "{'command':'a','array':'1'}", "array 1: this is no range" },
+        { "{'command':'a','array':'1-5:0'}", "a step of 0" },
+        { "{'command':'a','array':'1-5%0'}", "at most 0 at once" },
+        { "{'command':'a','array':'1-5x'}", "no range" },
+        { "{'command':'a','array':'-1-5'}", "no range" },
         { "{'command':'a','array':'0-10000000'}", "at most 10000000" },
-        { "{'command':'a','array':'0-99999999999999999999'}", "FIRST-LAST" },
+        { "{'command':'a','array':'0-99999999999999999999'}", "a number in it is too large" },
         { "{'command':'a','lines':[]}", "lines: there are none" },
         { "{'command':'a','lines':[1]}", "lines: each must be a string" },
         { "{'command':'a','lines':['x'],'array':'1-2'}", "can't be used together" },
@@ -153,6 +155,23 @@ TEST(defaults_stand_in_for_what_is_not_there)
     CHECK_INT(d.s.dep_count, 1);
     CHECK_INT(d.s.deps[0].when, DEP_ANY);
     doc_free(&d);
+}
+
+/* An older hive left a % alone that it didn't know. */
+TEST(stored_paths_are_taken_as_they_are)
+{
+    struct spec s;
+    struct err err = ERR_INIT;
+    struct buf b = BUF_INIT;
+    static const char text[] = "{\"command\":\"a\",\"stdout_path\":\"/a%z%\"}";
+    yyjson_doc *doc = jsonx_parse(text, strlen(text), &err);
+
+    CHECK_OK(spec_read(&s, yyjson_doc_get_root(doc), NULL, "", true, &err), &err);
+    CHECK(spec_output_path(&s, s.stdout_path, 1, -1, "/home", &b));
+    CHECK_STR(buf_data(&b), "/a%z%");
+    buf_fini(&b);
+    spec_fini(&s);
+    yyjson_doc_free(doc);
 }
 
 TEST(arrays_as_text)
@@ -262,7 +281,7 @@ static const char *env_of(const struct spec_launch *l, const char *name)
 TEST(what_an_attempt_gets)
 {
     struct doc d = good("{'command':'run {}','env':{'PATH':'/mine','HIVE_JOB_ID':'x','E':''},"
-                        "'stdout_path':'out-%j.%a%%','stderr_path':'/e%x'}");
+                        "'stdout_path':'out-%j.%a%%','stderr_path':'/e%%x'}");
     struct spec_launch l = launch(&d, "it's");
 
     CHECK_STR(l.argv[0], "/bin/sh");

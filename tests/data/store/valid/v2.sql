@@ -23,6 +23,7 @@ CREATE TABLE line (array_id INTEGER NOT NULL, task INTEGER NOT NULL, line TEXT N
 INSERT INTO "line" VALUES(2,1,'--lr 0.1');
 INSERT INTO "line" VALUES(2,2,'--lr 0.2');
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO "meta" VALUES('.done',2);
 INSERT INTO "meta" VALUES('.ended',1);
 INSERT INTO "meta" VALUES('.last_window',2833334);
 INSERT INTO "meta" VALUES('.metrics',286);
@@ -32,6 +33,7 @@ INSERT INTO "meta" VALUES('.task.1',1);
 INSERT INTO "meta" VALUES('.task.2',1);
 INSERT INTO "meta" VALUES('.top.0',2);
 INSERT INTO "meta" VALUES('.top.2',1);
+INSERT INTO "meta" VALUES('.units',12);
 INSERT INTO "meta" VALUES('.windows.0',1);
 INSERT INTO "meta" VALUES('.windows.1',1);
 INSERT INTO "meta" VALUES('.windows.2',1);
