@@ -75,7 +75,7 @@ static void lease_due(struct ev_timer *t)
 {
     struct agent *a = CONTAINER_OF(t, struct agent, lease);
     bool greeting = a->state == AGENT_GREETING;
-    int64_t due = a->heard_ns + (greeting ? WELCOME_NS : a->lease_ns);
+    int64_t due = a->renewed_ns + (greeting ? WELCOME_NS : a->lease_ns);
     struct err err = ERR_INIT;
 
     if (ev_now_ns(a->loop) < due) {
@@ -163,7 +163,7 @@ struct agent *agent_create(struct ev_loop *loop, const struct log *log,
     a->idle_shims = cfg->idle_shims;
     a->host = state_host_name();
     a->state_fd = a->lock_fd = -1;
-    a->heard_ns = ev_now_ns(loop);
+    a->renewed_ns = ev_now_ns(loop);
     a->lease.fn = lease_due;
     a->turn_end.fn = turn_end;
     map_init(&a->attempts);
@@ -195,6 +195,7 @@ void agent_destroy(struct agent *a)
     reads_end(a);
     serve_end(a);
     uses_end(a);
+    orders_end(a);
     if (a->state_fd >= 0)
         close(a->state_fd);
     /* Last: until here the state folder is ours. */

@@ -110,7 +110,6 @@ static void handle_line(struct agent *a, const char *line, size_t len)
         len--;
     if (len == 0)
         return;
-    a->heard_ns = ev_now_ns(a->loop);
     if (link_msg_decode(line, len, &m, &err) != 0) {
         link_error(a, NULL, &err);
         return;

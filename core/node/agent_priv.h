@@ -29,6 +29,16 @@ enum agent_state {
     AGENT_DONE
 };
 
+/* A file that was there before the job it is an output of: until the job has opened it, what is in it
+ * is somebody else's. */
+struct agent_before {
+    bool there;
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec changed;
+};
+
 /* An attempt that was ordered or taken up, until its end is acknowledged. */
 struct agent_attempt {
     struct list link; /* in agent.running or agent.unsent; alone when sent */
@@ -41,6 +51,7 @@ struct agent_attempt {
     uint64_t shim_start;
     int64_t cpu_base_ns; /* what the shim's earlier attempts used */
     int64_t cpu_ns;
+    struct agent_before before[2]; /* stdout, stderr */
 };
 
 /* A stream of output that the head asked for. */
@@ -72,7 +83,8 @@ struct agent {
     bool connected, in_watched, out_watched, out_is_socket;
     bool ended_input; /* end of input was seen, but not yet all of it handled */
     bool skipping;    /* the rest of a line that was too long */
-    int64_t heard_ns;
+    int64_t
+        renewed_ns; /* the lease runs from here: the newest stamp that came back, or the hello */
 
     /* state folder (agent_state.c) */
     char *host, *head, *state_dir, *runtime_dir;
@@ -103,7 +115,8 @@ struct agent {
     struct ev_timer read_again;
     char *piece;
 
-    struct sampler *trees; /* agent_use.c */
+    struct sampler *trees;  /* agent_use.c */
+    char *home, **base_env; /* agent_order.c; made when needed */
 };
 
 /* agent.c */
@@ -157,6 +170,21 @@ void reads_stop(struct agent *a, int64_t id);
 void reads_look(struct agent *a); /* something ended: followers look again */
 void reads_pump(struct agent *a);
 void reads_end(struct agent *a);
+
+/* Looks at the files that an order names as its outputs. */
+void reads_look_before(const struct node_run *run, struct agent_before before[2]);
+
+/* agent_order.c */
+/* An order, with what it leaves to this machine filled in. */
+struct agent_order {
+    struct node_run run; /* borrows from the message, and from what follows */
+    const char **env;
+    char *workdir;
+};
+
+void order_fill(struct agent *a, const struct link_msg *m, struct agent_order *o);
+void order_fini(struct agent_order *o);
+void orders_end(struct agent *a);
 
 /* agent_use.c */
 /* What the running attempts use; malloc'd, NULL when nothing is known. */

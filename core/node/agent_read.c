@@ -119,6 +119,28 @@ static int open_file(struct agent *a, struct agent_read *r)
     return 0;
 }
 
+void reads_look_before(const struct node_run *run, struct agent_before before[2])
+{
+    const char *paths[2] = { run->stdout_path, run->stderr_path };
+    struct stat st;
+
+    memset(before, 0, 2 * sizeof *before);
+    for (int i = 0; i < 2; i++) {
+        if (paths[i] && !run->append && stat(paths[i], &st) == 0 && st.st_size > 0)
+            before[i] = (struct agent_before){ true, st.st_dev, st.st_ino, st.st_size, st.st_ctim };
+    }
+}
+
+/* It was not opened for this attempt yet, which would have emptied it. */
+static bool is_as_before(const struct agent_before *b, int fd)
+{
+    struct stat st;
+
+    return b->there && fstat(fd, &st) == 0 && st.st_dev == b->dev && st.st_ino == b->ino &&
+           st.st_size == b->size && st.st_ctim.tv_sec == b->changed.tv_sec &&
+           st.st_ctim.tv_nsec == b->changed.tv_nsec;
+}
+
 static void send_error(struct agent *a, struct agent_read *r, int sys)
 {
     struct link_msg m = { .type = LINK_DATA, .id = r->id, .offset = r->offset, .eof = true };
@@ -150,6 +172,11 @@ static void read_step(struct agent *a, struct agent_read *r)
     size_t want = r->left < LINK_DATA_MAX ? (size_t)r->left : LINK_DATA_MAX;
     ssize_t n;
 
+    if (sys == 0 && r->path && t && is_as_before(&t->before[r->is_stderr], r->fd)) {
+        close(r->fd);
+        r->fd = -1;
+        sys = ENOENT;
+    }
     if (sys != 0 && (sys != ENOENT || !grows)) {
         send_error(a, r, sys);
         return;

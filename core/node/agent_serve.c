@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include "node/agent_priv.h"
+#include "node/link_sample.h"
 
 #include "base/str.h"
 #include "sys/sample.h"
@@ -103,46 +104,18 @@ static void send_end(struct agent *a, struct agent_attempt *t)
 
 /* --- samples ---------------------------------------------------------------------------------- */
 
-/* Hundredths are as exact as it was measured. */
-static double rounded(double v)
-{
-    return v >= 0 && v < 1e15 ? (double)(int64_t)(v * 100 + 0.5) / 100 : -1;
-}
-
-static void fill_sample(struct link_sample *l, const struct sample *s)
-{
-    l->cpu_percent = rounded(sample_cpu_busy(&s->usable));
-    l->iowait_percent = rounded(s->usable.iowait);
-    for (int i = 0; i < 3; i++)
-        l->load[i] = rounded(s->load[i]);
-    l->cpu_pressure_percent = rounded(s->cpu_pressure.some);
-    l->memory_pressure_percent = rounded(s->memory_pressure.some);
-    l->io_pressure_percent = rounded(s->io_pressure.some);
-    l->uptime_s = s->uptime_ns >= 0 ? rounded((double)s->uptime_ns / 1e9) : -1;
-    l->rx_bytes_per_s = rounded(s->network.rx_bytes_per_s);
-    l->tx_bytes_per_s = rounded(s->network.tx_bytes_per_s);
-    l->disk_read_bytes_per_s = rounded(s->disk.read_bytes_per_s);
-    l->disk_write_bytes_per_s = rounded(s->disk.write_bytes_per_s);
-    l->memory_total_bytes = sys_memory_total();
-    l->memory_available_bytes = s->memory.available;
-    l->swap_total_bytes = s->memory.swap_total;
-    l->swap_used_bytes = s->memory.swap_used;
-}
-
 static void send_sample(struct agent *a)
 {
     const struct sample *s = node_measure(a->node);
     struct link_msg m = { .type = LINK_SAMPLE };
-    const char *users[SAMPLE_USERS_MAX + 1] = { NULL };
+    const char *users[SAMPLE_USERS_MAX + 1];
     struct link_use *uses;
 
     a->sample_due = false;
     if (!s)
         return;
-    fill_sample(&m.sample, s);
-    for (int i = 0; i < s->users.count; i++)
-        users[i] = s->users.names[i];
-    m.sample.users = users;
+    link_sample_fill(&m.sample, s, users);
+    m.sample.memory_total_bytes = sys_memory_total();
     m.sample.running = (int64_t)node_running(a->node);
     m.sample.uses = uses = uses_measure(a, &m.sample.use_count);
     link_send(a, &m);
@@ -208,6 +181,9 @@ static void on_run(struct agent *a, const struct link_msg *m)
 {
     struct attempt_end end = { .key = m->key, .outcome = ATTEMPT_NOT_RUN, .code = 125 };
     struct err err = ERR_INIT;
+    struct agent_order o;
+    struct agent_before before[2];
+    int rc;
 
     if (a->draining) {
         refuse(a, m, ERR_UNAVAILABLE, "this node is being drained");
@@ -217,8 +193,12 @@ static void on_run(struct agent *a, const struct link_msg *m)
         refuse(a, m, ERR_CONFLICT, "this attempt is here already");
         return;
     }
-    if (state_note_fence(a, m->key.fence, &err) == 0 && node_run(a->node, &m->run, &err) == 0) {
-        attempt_add(a, &m->key);
+    order_fill(a, m, &o);
+    reads_look_before(&o.run, before);
+    rc = state_note_fence(a, m->key.fence, &err) == 0 ? node_run(a->node, &o.run, &err) : -1;
+    order_fini(&o);
+    if (rc == 0) {
+        memcpy(attempt_add(a, &m->key)->before, before, sizeof before);
         return;
     }
     end.finished_ns = clock_wall_ns(ev_clock(a->loop));
@@ -283,8 +263,11 @@ static void on_measure(struct agent *a, const struct link_msg *m)
 
 static void on_ping(struct agent *a, const struct link_msg *m)
 {
-    struct link_msg pong = { .type = LINK_PONG, .id = m->id };
+    int64_t now = ev_now_ns(a->loop);
+    struct link_msg pong = { .type = LINK_PONG, .id = m->id, .stamp = now };
 
+    if (m->stamp > a->renewed_ns && m->stamp <= now)
+        a->renewed_ns = m->stamp;
     link_send(a, &pong);
 }
 
@@ -399,6 +382,7 @@ static void say_agreed(struct agent *a)
 {
     struct link_msg m = { .type = LINK_AGREED,
                           .memory_note = node_memory_note(a->node),
+                          .state_dir = a->state_dir,
                           .attempts = a->welcome.attempts,
                           .attempt_count = a->welcome.attempt_count,
                           .unwanted = a->unwanted,
@@ -420,7 +404,7 @@ int serve_begin(struct agent *a, struct err *err)
     state_note_boot(a);
     say_agreed(a);
     a->lease_ns = lease_s * NS_PER_S;
-    ev_timer_set(a->loop, &a->lease, a->heard_ns + a->lease_ns);
+    ev_timer_set(a->loop, &a->lease, a->renewed_ns + a->lease_ns);
     a->sample.fn = sample_due;
     /* The connection may have been lost meanwhile. */
     a->state = a->connected ? AGENT_SERVING : AGENT_ALONE;

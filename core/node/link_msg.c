@@ -70,6 +70,7 @@ const struct link_field link_fields[] = {
     { "threads", B(HELLO), LINK_INT, AT(threads), 1, LIMIT_JOB_THREADS, true },
     { "memory_total_bytes", B(HELLO), LINK_KNOWN, AT(memory_total_bytes), 0, INT64_MAX, false },
     { "memory_note", B(AGREED), LINK_TEXT, AT(memory_note), 0, LINK_TEXT_MAX, false },
+    { "state_dir", B(AGREED), LINK_TEXT, AT(state_dir), 0, PATH_BYTES, false },
     { "head", B(WELCOME), LINK_TEXT, AT(head), HEAD_DIGITS, true },
     { "sample_interval_s", B(WELCOME), LINK_INT, AT(sample_interval_s), 0, LINK_INTERVAL_MAX_S,
       false },
@@ -128,10 +129,14 @@ const struct link_field link_fields[] = {
     { "timeout_ns", B(RUN), LINK_INT, AT(run.timeout_ns), 0, INT64_MAX, false },
     { "grace_ns", B(RUN), LINK_INT, AT(run.grace_ns), 0, INT64_MAX, false },
     { "memory_bytes", B(RUN), LINK_INT, AT(run.memory_bytes), 0, INT64_MAX, false },
+    { "inherit_env", B(RUN), LINK_BOOL, AT(inherit_env), 0, 0, false },
+    { "workdir_fallback", B(RUN), LINK_BOOL, AT(workdir_fallback), 0, 0, false },
+    { "head_home", B(RUN), LINK_TEXT, AT(head_home), 1, PATH_BYTES, false },
 
     { "grace_ns", B(KILL), LINK_INT, AT(grace_ns), 0, INT64_MAX, false },
     { "signo", B(SIGNAL), LINK_INT32, AT(signo), 1, 64, true },
     { "interval_s", B(MEASURE), LINK_INT, AT(interval_s), 0, LINK_INTERVAL_MAX_S, true },
+    { "stamp", B(PING) | B(PONG), LINK_INT, AT(stamp), 0, INT64_MAX, false },
 
     { "stream", B(READ), LINK_STREAM, AT(is_stderr), 0, 0, false },
     { "offset", B(READ) | B(DATA), LINK_INT, AT(offset), 0, INT64_MAX, false },

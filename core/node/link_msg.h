@@ -22,9 +22,13 @@
  * the attempt; elsewhere it may be left out). The error then has kind "conflict" and the fence that
  * the node has seen.
  *
- * Lease: a node that heard nothing for lease_s (any message counts, `ping` is for that) ends all it
- * runs: SIGTERM, and SIGKILL after LINK_LEASE_GRACE_S. The head waits longer than both before it
- * runs them elsewhere. A cancelled end that the head didn't ask for is such a one.
+ * Lease: a node ends all it runs when it heard nothing for lease_s: SIGTERM, and SIGKILL after
+ * LINK_LEASE_GRACE_S. What counts is not when a word of the head came, which may have been on its
+ * way for long, but when it was said, as far as the node can tell: a `pong` has the node's clock, its
+ * stamp, and each `ping` carries the newest stamp that the head has, so that it was said after that.
+ * The lease runs from the newest stamp that came back, and before there is one from the hello. So
+ * the head, which waits for lease_s and the grace after its last ping or welcome, and some more for
+ * clocks, may run them elsewhere then. A cancelled end that the head didn't ask for is such a one.
  *
  * Numbers of bytes and nanoseconds are whole; what isn't known is left out. Names that struct
  * node_run and struct attempt_end have are the same here.
@@ -61,17 +65,17 @@ struct err;
 enum link_type {
     /* node to head */
     LINK_HELLO,         /* v name version arch os boot_id threads memory_total_bytes */
-    LINK_AGREED,        /* memory_note attempts unwanted */
+    LINK_AGREED,        /* memory_note state_dir attempts unwanted */
     LINK_SAMPLE,        /* sample.* */
     LINK_ENDED,         /* end.* */
     LINK_NEVER_STARTED, /* key: it has not run and never will */
     LINK_TAKEN_BACK,    /* key: the same, and its number may be used again */
     LINK_DATA,          /* id offset data size eof message */
-    LINK_PONG,          /* id of the ping */
+    LINK_PONG,          /* id of the ping, stamp */
     LINK_ERROR, /* message kind about; key, id: what they are about, 0: nothing of the kind */
     /* head to node */
     LINK_WELCOME,   /* v head fence sample_interval_s lease_s attempts */
-    LINK_RUN,       /* run.* */
+    LINK_RUN,       /* run.* inherit_env workdir_fallback head_home */
     LINK_KILL,      /* key grace_ns */
     LINK_SIGNAL,    /* key signo */
     LINK_TAKE_BACK, /* key */
@@ -80,7 +84,7 @@ enum link_type {
     LINK_STOP_READ, /* id; what is under way may still come */
     LINK_FORGET,    /* key: remove its files, output and all */
     LINK_MEASURE,   /* interval_s */
-    LINK_PING,      /* id, which comes back */
+    LINK_PING,      /* id, which comes back; stamp */
     LINK_DRAIN,     /* take no `run` any more, and end when the last attempt has ended */
     LINK_TYPE_COUNT
 };
@@ -114,6 +118,7 @@ struct link_msg {
     struct attempt_key key; /* of run and end too: theirs are set from it and not looked at */
 
     const char *name, *version, *arch, *os, *boot_id, *memory_note;
+    const char *state_dir; /* what the paths of attempts' files are below */
     int64_t threads, memory_total_bytes;
 
     const char *head; /* the head's id: LINK_HEAD_MIN to LINK_HEAD_MAX of 0-9a-f */
@@ -122,6 +127,13 @@ struct link_msg {
     size_t attempt_count, unwanted_count;
 
     struct node_run run;
+    /* RUN: the node's own HOME, USER, LOGNAME, SHELL, PATH, LANG, LC_ALL, LC_CTYPE, TZ and TMPDIR
+     * come first, and what run.env names overrides them. */
+    bool inherit_env;
+    /* RUN: where there is no run.workdir, it is the same folder below the node's HOME, if it is
+     * below head_home (or NULL) and there; else that HOME. */
+    bool workdir_fallback;
+    const char *head_home;
     struct attempt_end end;
     struct link_sample sample;
 
@@ -140,6 +152,7 @@ struct link_msg {
     int64_t grace_ns;
     int32_t signo;
     int64_t interval_s;
+    int64_t stamp; /* PONG: the node's clock; PING: of the newest pong; 0: none */
 
     struct link_owned *owned; /* by decoding */
 };

@@ -146,7 +146,7 @@ TEST(the_lease_ends_what_a_lost_head_left)
     pid_t pid;
 
     start_agent(&f);
-    welcome_fence(&f, 7, NULL, 0, 1);
+    welcome_fence(&f, 7, NULL, 0, 2);
     expect(&f, LINK_AGREED);
     pid = order_sleeper(&f, 1);
     hang_up(&f);
@@ -171,14 +171,62 @@ TEST(the_lease_ends_though_the_connection_seems_to_be_there)
     expect(&f, LINK_AGREED);
     pid = order_sleeper(&f, 1);
     begun = now();
-    while (now() < begun + 3 * NS_PER_S) { /* longer than the lease: each word renews it */
+    while (now() < begun + 3 * NS_PER_S) { /* longer than the lease: each ping renews it */
         say(&f, &ping);
-        expect(&f, LINK_PONG);
+        ping.stamp = expect(&f, LINK_PONG)->stamp;
         nanosleep(&(struct timespec){ 0, 100000000 }, NULL);
     }
     CHECK(alive(pid));
     CHECK(strstr(expect(&f, LINK_ENDED)->end.message, "2 s"));
     CHECK(!alive(pid));
+    CHECK_INT(ended_within(&f, WAIT_S * NS_PER_S), 0);
+    drop_far(&f);
+}
+
+/* They may have been on their way for long: what they say is as old as the stamp they carry. */
+TEST(words_that_were_said_long_ago_renew_nothing)
+{
+    struct far f;
+    struct link_msg ping = { .type = LINK_PING, .id = 1 };
+    struct link_msg *m;
+    int64_t begun;
+
+    start_agent(&f);
+    welcome_fence(&f, 7, NULL, 0, 2);
+    expect(&f, LINK_AGREED);
+    order_sleeper(&f, 1);
+    begun = now();
+    say(&f, &ping);
+    ping.stamp = expect(&f, LINK_PONG)->stamp;
+    CHECK(ping.stamp > begun - NS_PER_S && ping.stamp <= now());
+    char *line = mem_printf("{\"type\":\"ping\",\"stamp\":%lld}\n", (long long)ping.stamp);
+    signal(SIGPIPE, SIG_IGN);
+    do {
+        CHECK(now() < begun + WAIT_S * NS_PER_S);
+        CHECK(write(f.in, line, strlen(line)) > 0 || errno == EPIPE);
+        m = next_within(&f, WAIT_S * NS_PER_S, false);
+        CHECK(m);
+        nanosleep(&(struct timespec){ 0, 50000000 }, NULL);
+    } while (m->type == LINK_PONG);
+    free(line);
+    CHECK(strstr(m->end.message, "2 s"));
+    CHECK_INT(ended_within(&f, WAIT_S * NS_PER_S), 0);
+    drop_far(&f);
+}
+
+/* A stamp of the future was never given. */
+TEST(a_lease_can_not_be_had_in_advance)
+{
+    struct far f;
+    struct link_msg ping = { .type = LINK_PING, .id = 1, .stamp = INT64_MAX };
+
+    start_agent(&f);
+    welcome_fence(&f, 7, NULL, 0, 2);
+    expect(&f, LINK_AGREED);
+    order_sleeper(&f, 1);
+    say(&f, &ping);
+    expect(&f, LINK_PONG);
+    CHECK(strstr(expect(&f, LINK_ENDED)->end.message, "2 s"));
     CHECK_INT(ended_within(&f, WAIT_S * NS_PER_S), 0);
     drop_far(&f);
 }

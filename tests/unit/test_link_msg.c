@@ -91,6 +91,8 @@ TEST(orders_come_back_whole)
                                .timeout_ns = INT64_MAX,
                                .grace_ns = 1,
                                .memory_bytes = INT64_C(1) << 62 };
+    m.inherit_env = true;
+    m.head_home = "/home/anna";
     got = there_and_back(&m);
     CHECK(got.run.key.job == key.job && got.run.key.number == key.number);
     CHECK(got.run.key.fence == LINK_FENCE_MAX && got.run.after.job == 5 && got.run.append);
@@ -102,6 +104,13 @@ TEST(orders_come_back_whole)
     CHECK_STR(got.run.script, "#!/bin/sh\n");
     CHECK(got.run.timeout_ns == INT64_MAX && got.run.grace_ns == 1);
     CHECK_INT(got.run.memory_bytes, INT64_C(1) << 62);
+    CHECK(got.inherit_env && !got.workdir_fallback);
+    CHECK_STR(got.head_home, "/home/anna");
+    link_msg_fini(&got);
+    m.workdir_fallback = true;
+    m.head_home = NULL;
+    got = there_and_back(&m);
+    CHECK(got.workdir_fallback && !got.head_home);
     link_msg_fini(&got);
 }
 
@@ -152,6 +161,22 @@ TEST(odd_strings_are_made_fit)
     CHECK_INT(strlen(got.message), LINK_TEXT_MAX);
     link_msg_fini(&got);
     free(big);
+}
+
+TEST(stamps_come_back)
+{
+    struct link_msg got, m = { .type = LINK_PONG, .id = 5, .stamp = INT64_MAX };
+
+    got = there_and_back(&m);
+    CHECK_INT(got.stamp, INT64_MAX);
+    link_msg_fini(&got);
+    m = (struct link_msg){ .type = LINK_PING, .stamp = 6 };
+    got = there_and_back(&m);
+    CHECK_INT(got.stamp, 6);
+    link_msg_fini(&got);
+    CHECK(link_msg_decode("{\"type\":\"ping\"}", 15, &m, NULL) == 0);
+    CHECK(m.stamp == 0 && m.id == 0);
+    link_msg_fini(&m);
 }
 
 TEST(samples_leave_out_what_is_not_known)
@@ -281,6 +306,13 @@ TEST(bad_messages_are_refused)
         { "{\"type\":\"data\",\"id\":1,\"data\":\"abc\"}", "base64" },
         { "{\"type\":\"data\",\"id\":1,\"data\":\"ab=c\"}", "base64" },
         { "{\"type\":\"read\",\"id\":1,\"job\":1,\"attempt\":1,\"stream\":\"x\"}", "stdout" },
+        { "{\"type\":\"ping\",\"stamp\":-1}", "stamp" },
+        { "{\"type\":\"run\",\"job\":1,\"attempt\":1,\"fence\":1,\"argv\":[\"a\"],"
+          "\"env\":[],\"workdir\":\"/\",\"inherit_env\":1}",
+          "inherit_env" },
+        { "{\"type\":\"run\",\"job\":1,\"attempt\":1,\"fence\":1,\"argv\":[\"a\"],"
+          "\"env\":[],\"workdir\":\"/\",\"head_home\":\"\"}",
+          "head_home" },
         { "{\"type\":\"read\",\"id\":0,\"job\":1,\"attempt\":1}", "id" },
         { "{\"type\":\"sample\",\"load\":[1,2,3,4]}", "load" },
         { "{\"type\":\"sample\",\"load\":[1,\"x\"]}", "load" },
