@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* `hive hosts`: are hosts ready to be used, and are their keys known? */
+/* `hive hosts`: which hosts are nodes, can they be used, and are their keys known? */
 #include "base/mem.h"
 
 #include "cmd/cmd.h"
@@ -17,7 +17,20 @@
 #include <unistd.h>
 
 static const struct opt options[] = {
-    { 0, "timeout", OPT_DURATION, "TIME", "give up on a host after this time (default 15s)",
+    { 'n', "name", OPT_STR, "NAME", "add: what it is called in listings and by --node",
+      .dest = offsetof(struct hosts_args, name) },
+    { 0, "any", OPT_FLAG, NULL,
+      "add: it takes jobs that don't ask for it too; for hosts that share their folders with this "
+      "machine",
+      .dest = offsetof(struct hosts_args, any) },
+    { 't', "threads", OPT_INT, "N", "add: threads that jobs may use there (default: all)",
+      .dest = offsetof(struct hosts_args, threads), .min = 1, .max = 65536 },
+    { 'm', "memory", OPT_SIZE, "SIZE", "add: memory that jobs may use there (default: all)",
+      .dest = offsetof(struct hosts_args, memory) },
+    { 0, "no-wait", OPT_FLAG, NULL, "add, import: don't wait until it is up",
+      .dest = offsetof(struct hosts_args, no_wait) },
+    { 0, "timeout", OPT_DURATION, "TIME",
+      "give up on a host after this time (default 15s; add and import wait for 60s)",
       .dest = offsetof(struct hosts_args, timeout_ns) },
     { 0, "ask", OPT_FLAG, NULL,
       "check: ask on the terminal for passphrases of keys, one host after another",
@@ -266,45 +279,117 @@ int hosts_check(const struct hosts_args *a, char **words, size_t count)
 
 /* --- the command -------------------------------------------------------------------------------- */
 
+#define CHECK_TIMEOUT_NS (15 * NS_PER_S)
+
+static int check_or_trust(const struct hosts_args *args, char **words, size_t count,
+                          int (*fn)(const struct hosts_args *a, char **words, size_t count))
+{
+    struct hosts_args a = *args;
+
+    if (a.timeout_ns == 0)
+        a.timeout_ns = CHECK_TIMEOUT_NS;
+    return fn(&a, words, count);
+}
+
+static int run_check(const struct hosts_args *a, char **words, size_t count)
+{
+    return check_or_trust(a, words, count, hosts_check);
+}
+
+static int run_trust(const struct hosts_args *a, char **words, size_t count)
+{
+    return check_or_trust(a, words, count, hosts_trust);
+}
+
+enum { ADD, REMOVE, LIST, IMPORT, CHECK, TRUST, WORDS };
+
+static const struct {
+    const char *word;
+    int (*run)(const struct hosts_args *a, char **words, size_t count);
+    size_t least, most; /* operands */
+    const char *want;
+} verbs[WORDS] = {
+    [ADD] = { "add", hosts_add, 1, SIZE_MAX, "which hosts? Names as ssh knows them" },
+    [REMOVE] = { "remove", hosts_remove, 1, SIZE_MAX, "which nodes? hive hosts list shows them" },
+    [LIST] = { "list", hosts_list, 0, 0, "list takes no names" },
+    [IMPORT] = { "import", hosts_import, 1, 1, "one file, with a host in each line" },
+    [CHECK] = { "check", run_check, 1, SIZE_MAX, "which hosts? Names as ssh knows them" },
+    [TRUST] = { "trust", run_trust, 1, SIZE_MAX, "which hosts? Names as ssh knows them" },
+};
+
+/* NULL, or an option that was given and isn't for this word, with whose it is. */
+static const char *misplaced(const struct hosts_args *a, int verb)
+{
+    if (a->ask && verb != CHECK)
+        return "--ask is for check";
+    if ((a->yes || a->replace) && verb != TRUST)
+        return a->yes ? "--yes is for trust" : "--replace is for trust";
+    if (a->name && verb != ADD)
+        return "--name is for add";
+    if ((a->any || a->threads || a->memory || a->no_wait) && verb != ADD && verb != IMPORT)
+        return a->any       ? "--any is for add"
+               : a->threads ? "--threads is for add"
+               : a->memory  ? "--memory is for add"
+                            : "--no-wait is for add";
+    return NULL;
+}
+
+static int find_verb(const struct cmd *cmd, const char *word, int *code)
+{
+    const char *words[WORDS + 1] = { NULL }, *near;
+
+    for (int i = 0; i < WORDS; i++) {
+        if (str_eq(word, verbs[i].word))
+            return i;
+        words[i] = verbs[i].word;
+    }
+    near = str_did_you_mean(word, words);
+    if (near)
+        *code = cmd_usage(cmd, "there is no '%s'; did you mean %s?", word, near);
+    else
+        *code = cmd_usage(cmd, "there is no '%s', only add, remove, list, import, check and trust",
+                          word);
+    return -1;
+}
+
 static int run(const struct cmd *cmd, int argc, char **argv)
 {
-    static const char *const words[] = { "check", "trust", NULL };
-    struct hosts_args a = { .timeout_ns = 15 * NS_PER_S };
-    int first, code;
+    struct hosts_args a = { 0 };
+    int first, code, verb;
+    const char *wrong;
+    size_t count;
 
     if (!cmd_parse(cmd, &a, argc, argv, &first, NULL, &code))
         return code;
     if (first == argc)
-        return cmd_usage(cmd, "check or trust?");
-    const char *word = argv[first++];
-    if (!str_eq(word, "check") && !str_eq(word, "trust")) {
-        const char *near = str_did_you_mean(word, words);
-
-        if (near)
-            return cmd_usage(cmd, "there is no '%s'; did you mean %s?", word, near);
-        return cmd_usage(cmd, "there is no '%s', only check and trust", word);
-    }
-    if (first == argc)
-        return cmd_usage(cmd, "which hosts? Names as ssh knows them");
-    if (a.timeout_ns < NS_PER_MS)
+        return cmd_usage(cmd, "add, remove, list, import, check or trust?");
+    if ((verb = find_verb(cmd, argv[first++], &code)) < 0)
+        return code;
+    count = (size_t)(argc - first);
+    if (count < verbs[verb].least || count > verbs[verb].most)
+        return cmd_usage(cmd, "%s", verbs[verb].want);
+    if (a.timeout_ns != 0 && a.timeout_ns < NS_PER_MS)
         return cmd_usage(cmd, "--timeout has to be longer");
-    if (str_eq(word, "trust")) {
-        if (a.ask)
-            return cmd_usage(cmd, "--ask is for check");
-        return hosts_trust(&a, argv + first, (size_t)(argc - first));
-    }
-    if (a.yes || a.replace)
-        return cmd_usage(cmd, "%s is for trust", a.yes ? "--yes" : "--replace");
-    return hosts_check(&a, argv + first, (size_t)(argc - first));
+    if ((wrong = misplaced(&a, verb)) != NULL)
+        return cmd_usage(cmd, "%s", wrong);
+    if (a.name && count > 1)
+        return cmd_usage(cmd, "--name is for one host");
+    return verbs[verb].run(&a, argv + first, count);
 }
 
 static const char *const synopsis[] = {
+    "add [-n NAME] [--any] [-t N] [-m SIZE] [--timeout TIME] HOST…",
+    "remove NAME…",
+    "list [--json]",
+    "import [--any] [-t N] [-m SIZE] [--timeout TIME] FILE",
     "check [--timeout TIME] [--ask] [--json] HOST…",
     "trust [--timeout TIME] [-y] [--replace] [--json] HOST…",
     NULL,
 };
 
 static const struct cmd_example examples[] = {
+    { "hive hosts add big.local", "make it a node; nothing needs to be installed there" },
+    { "hive submit --node big.local -- hostname", "run something on it" },
     { "hive hosts check build1 build2", "can they be reached, and may you run commands there?" },
     { "hive hosts trust build1", "look at its key, and put it into ~/.ssh/known_hosts" },
     { "hive hosts trust --replace ann@build1:2222", "it was installed anew and has another key" },
@@ -314,11 +399,20 @@ static const struct cmd_example examples[] = {
 const struct cmd cmd_hosts = {
     .name = "hosts",
     .group = CMD_GROUP_MACHINES,
-    .summary = "check that hosts can be used, and trust their keys",
+    .summary = "add hosts you can ssh into as nodes; check them, trust their keys",
     .synopsis = synopsis,
     .description =
         "A HOST is a name as ssh knows it, USER@HOST, USER@HOST:PORT or ssh://USER@HOST:PORT. What "
         "~/.ssh/config and /etc/ssh/ssh_config say about it holds here too.\n\n"
+        "add makes a host a node: the daemon connects to it, copies hive there (into "
+        "~/.cache/hive), and runs jobs on it. Waits until it is up; a host that can't be reached "
+        "stays added, and is tried again. A job gets there only with --node, because its folders "
+        "are not those of this machine; where the folder it was submitted in doesn't exist there, "
+        "it runs in the home folder. A host with --any takes all jobs. Output is copied back while "
+        "it comes, so that hive logs shows it.\n\n"
+        "remove takes what was copied away again. It is refused while jobs run there. list shows "
+        "the hosts, and what is in the way of those that are not up. import adds the hosts of a "
+        "file with one in each line, like Beowulf's ~/.beowulf/hosts.\n\n"
         "check goes all the way: configuration, name, connection, host key, login with your keys, "
         "and a command that does nothing. STATE is ok, or the step that failed: config, lookup, "
         "connect, handshake, host-key, login or command; what went wrong and what to do about it "
@@ -332,6 +426,6 @@ const struct cmd cmd_hosts = {
         "never trusted.",
     .options = options,
     .examples = examples,
-    .operands = "=check trust",
+    .operands = "=add remove list import check trust",
     .run = run,
 };

@@ -13,9 +13,16 @@ struct hosts_probe;
 struct jsonw;
 
 struct hosts_args {
-    int64_t timeout_ns;
-    bool json, ask, yes, replace;
+    int64_t timeout_ns; /* 0: the word's own */
+    const char *name;
+    int64_t threads, memory;
+    bool json, ask, yes, replace, any, no_wait;
 };
+
+int hosts_add(const struct hosts_args *a, char **words, size_t count);
+int hosts_remove(const struct hosts_args *a, char **words, size_t count);
+int hosts_list(const struct hosts_args *a, char **words, size_t count);
+int hosts_import(const struct hosts_args *a, char **words, size_t count);
 
 int hosts_check(const struct hosts_args *a, char **words, size_t count);
 int hosts_trust(const struct hosts_args *a, char **words, size_t count);

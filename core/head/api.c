@@ -129,6 +129,15 @@ int api_match(const char *path, const char *pattern, struct api_call *c)
             pattern += 4;
             continue;
         }
+        if (str_starts(pattern, "{name}")) {
+            size_t len = strcspn(path, "/");
+            if (len == 0 || len >= sizeof(c->name))
+                return 0;
+            str_copy(c->name, len + 1, path);
+            path += len;
+            pattern += 6;
+            continue;
+        }
         if (*path++ != *pattern++)
             return 0;
     }

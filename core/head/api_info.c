@@ -1,24 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Nodes, health, version, the API's own description, and the Go workload manager's status pages. */
+/* Health, version, the API's own description, and the Go workload manager's status pages. */
 #include "head/api_priv.h"
 
 #include "assets.h"
 #include "base/clock.h"
 #include "version.h"
-
-void api_nodes(struct api_call *c)
-{
-    struct buf b = BUF_INIT;
-    struct jsonw w;
-    jsonw_init(&w, &b);
-    jsonw_obj_open(&w, NULL);
-    jsonw_int(&w, "api", 1);
-    jsonw_arr_open(&w, "nodes");
-    head_nodes(c->head, &w);
-    jsonw_arr_close(&w);
-    jsonw_obj_close(&w);
-    api_reply(c->req, 200, &b);
-}
 
 /* One node as the Go manager describes it. */
 static void put_go_node(struct api_call *c, const struct head_totals *t, const char *key,

@@ -35,6 +35,7 @@ struct api_call {
     struct http_request *req;
     const struct http_message *msg;
     int64_t job, task; /* from {id}; task -1 when none */
+    char name[160];    /* from {name}, decoded */
 };
 
 typedef void api_fn(struct api_call *c);

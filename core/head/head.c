@@ -2,6 +2,7 @@
 /* The head's life: opening, loading the queue, closing. */
 #include "base/mem.h"
 
+#include "head/head_node.h"
 #include "head/head_priv.h"
 
 #include "base/buf.h"
@@ -126,22 +127,6 @@ static char **make_base_env(struct head *h)
     return env;
 }
 
-static void add_node(struct head *h)
-{
-    struct sched_resources have = { 0 };
-    have.threads = conf_int(h->conf, CONF_daemon_threads);
-    if (have.threads == 0)
-        have.threads = sys_usable_cpus();
-    have.memory = conf_int(h->conf, CONF_daemon_memory);
-    if (have.memory == 0)
-        have.memory = sys_memory_total();
-    if (have.memory < 0)
-        have.memory = INT64_MAX / 4;
-    const char *name = conf_str(h->conf, CONF_daemon_node_name);
-    h->node_name = *name ? mem_strdup(name) : sys_hostname();
-    sched_node_add(h->sched, h->node_name, &have);
-}
-
 /* Names this start of the machine; 0 when it can't be told. */
 static int64_t boot_number(void)
 {
@@ -191,7 +176,10 @@ static int open_all(struct head *h, const struct head_config *cfg, int *spawner_
     if (raise_fence(h, err) != 0)
         return -1;
     h->sched = sched_create(&params);
-    add_node(h);
+    const char *name = conf_str(h->conf, CONF_daemon_node_name);
+    h->node_name = *name ? mem_strdup(name) : sys_hostname();
+    if (head_nodes_load(h, err) != 0)
+        return -1;
     h->home = sys_user_home(getuid());
     h->base_env = make_base_env(h);
     struct sched_resources have, used;
@@ -209,7 +197,10 @@ static int open_all(struct head *h, const struct head_config *cfg, int *spawner_
         return -1;
     if (store_use_each(h->store, load_use, h, err) != 0)
         return -1;
-    return load_queue(h, err);
+    if (load_queue(h, err) != 0)
+        return -1;
+    head_nodes_begin(h);
+    return 0;
 }
 
 static void on_turn_end(struct ev_hook *hook)
@@ -229,6 +220,7 @@ struct head *head_create(struct ev_loop *loop, const struct log *log, const stru
     h->clock = ev_clock(loop);
     h->hooks = *hooks;
     h->state_dir = mem_strdup(cfg->state_dir);
+    h->runtime_dir = mem_strdup(cfg->runtime_dir);
     h->address = mem_strdup(cfg->address);
     map_init(&h->jobs);
     map_init(&h->dependents);
@@ -306,6 +298,7 @@ void head_destroy(struct head *h)
     ev_timer_clear(&h->timer);
     ev_timer_clear(&h->prune_timer);
     ev_timer_clear(&h->line_timer);
+    head_nodes_end(h);
     node_destroy(h->node);
     free_runs(&h->runs);
     free_runs(&h->starting);
@@ -323,6 +316,7 @@ void head_destroy(struct head *h)
         free(h->base_env[i]);
     free(h->base_env);
     free(h->state_dir);
+    free(h->runtime_dir);
     free(h->address);
     free(h->node_name);
     free(h->home);

@@ -105,6 +105,21 @@ enum head_change { HEAD_CANCEL, HEAD_HOLD, HEAD_RELEASE, HEAD_RETRY };
 int head_change(struct head *h, enum head_change what, int64_t job, int64_t task, int64_t grace_ns,
                 struct head_op *op, struct err *err);
 
+/* A host that is reached with SSH. */
+struct head_node_spec {
+    const char *name; /* for listings and --node */
+    const char *host; /* as `ssh` would be told */
+    bool any;         /* takes jobs that don't ask for it: its folders are the same as ours */
+    int64_t threads, memory; /* that jobs may use at most; 0: all there is */
+};
+/* As head_submit: -1 when it is refused (ERR_INVALID, ERR_CONFLICT: there is one, or jobs run there;
+ * ERR_NOT_FOUND). After the commit the host is connected to, or left. */
+int head_node_add(struct head *h, const struct head_node_spec *s, struct head_op *op,
+                  struct err *err);
+int head_node_remove(struct head *h, const char *name, struct head_op *op, struct err *err);
+/* Tries to reach it now. ERR_NOT_FOUND. */
+int head_node_again(struct head *h, const char *name, struct err *err);
+
 /* Reading. Everything below shows committed state plus what memory knows (reasons, live tasks). */
 struct store *head_store(struct head *h);
 /* Internal id of "JOB" or "JOB_TASK". 1 found, 0 not, -1 error. A task without a row (yet)
@@ -132,8 +147,8 @@ int head_task_object(struct head *h, int64_t job, int64_t task, bool live, const
  * is how many there would be without a limit, -1 when counting them would take long. */
 size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_t *ids, size_t max,
                   int64_t *total);
-/* Writes the node objects into an open array. */
-void head_nodes(struct head *h, struct jsonw *w);
+/* Writes the node objects into an open array; `name`: only that one, NULL: all. Returns how many. */
+size_t head_nodes(struct head *h, const char *name, struct jsonw *w);
 void head_node_name(struct head *h, const char **name, const char **address);
 /* Jobs, and tasks instead of the arrays they belong to. Running are those that have begun: one that
  * is lined up is still queued. */

@@ -2,6 +2,7 @@
 /* Jobs in memory: loading, forgetting, their rows, and where a queued one waits. */
 #include "base/mem.h"
 
+#include "head/head_node.h"
 #include "head/head_priv.h"
 
 #include "base/jsonx.h"
@@ -158,7 +159,7 @@ int head_job_read_spec(struct head *h, struct head_job *j, bool deps, struct err
     yyjson_doc *doc = text ? jsonx_parse(text, strlen(text), err) : NULL;
 
     if (doc && spec_read(&s, yyjson_doc_get_root(doc), NULL, "", true, err) == 0) {
-        j->node = s.node ? sched_node_find(h->sched, s.node) : -1;
+        j->node = s.node ? head_node_number(h, s.node) : -1;
         rc = deps ? head_job_set_deps(h, j, s.deps, s.dep_count, err) : 0;
         spec_fini(&s);
     }

@@ -14,6 +14,7 @@
  * If the first of a line takes longer than was to be expected, those behind it go back into the
  * queue as if nothing had been: another place may be free, or take what is of less priority.
  */
+#include "head/head_node.h"
 #include "head/head_priv.h"
 
 #define LOOK_NS (5 * NS_PER_MS) /* at lines that stand still */
@@ -21,6 +22,8 @@
 
 void head_line_begin(struct head *h, struct head_run *r)
 {
+    if (head_node_at(h, r->alloc.node)->kind != HEAD_NODE_OWN)
+        return; /* the way there takes longer than what would be saved */
     list_append(&h->lines, &r->line);
 }
 

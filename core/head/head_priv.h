@@ -11,6 +11,8 @@
  *   head_change.c  cancel, hold, release, retry
  *   head_run.c     attempts: starting, ends, adoption
  *   head_line.c    attempts that are decided ahead
+ *   head_node.c    which nodes there are; attempts get to them here
+ *   head_measure.c what the nodes are doing, now and over time
  *   head_view.c    what clients see
  */
 #ifndef HIVE_HEAD_HEAD_PRIV_H
@@ -112,7 +114,12 @@ struct head {
     struct store *store;
     struct sched *sched;
     struct node *node;
-    char *state_dir, *address, *node_name, *home;
+    struct head_node **nodes; /* by their numbers in the scheduler; [0]: our own machine */
+    size_t node_count;
+    char head_id[24];                   /* what nodes know us by */
+    struct ssh_deploy_program *program; /* what is copied to hosts; NULL: not opened yet */
+    bool program_failed;
+    char *state_dir, *runtime_dir, *address, *node_name, *home;
     char **base_env;
     uint64_t fence;
     /* Attempts with a lower fence were ordered before the machine's last start. */
@@ -136,6 +143,9 @@ struct head {
     struct ev_timer prune_timer;
     int64_t resume_ns; /* monotonic: nothing starts and no end is applied before (disk was full) */
     int64_t use_saved_ns;
+    struct ev_timer measure_timer;
+    int64_t measure_s; /* interval of the far nodes' measurements */
+    int64_t looked_ns, metrics_flushed_ns, metrics_pruned_ns; /* monotonic */
     bool txn;     /* the turn has a transaction; the store may have lost it in a failed read */
     bool broken;  /* the store can't be trusted: no more turns */
     bool closing; /* nothing starts any more */

@@ -2,7 +2,9 @@
 /* Attempts: starting what the scheduler picked, and what follows from their ends. */
 #include "base/mem.h"
 
+#include "head/head_node.h"
 #include "head/head_priv.h"
+#include "head/remote.h"
 
 #include "base/jsonx.h"
 #include "base/str.h"
@@ -104,6 +106,7 @@ static int order(struct head *h, struct head_run *r, const struct spec *s, const
                  struct err *err)
 {
     struct head_job *j = r->job;
+    bool far = head_node_at(h, r->alloc.node)->kind != HEAD_NODE_OWN;
     struct spec_context c = {
         .id = j->array ? j->array->entry.id : j->entry.id,
         .task = j->array ? j->task : -1,
@@ -112,27 +115,28 @@ static int order(struct head *h, struct head_run *r, const struct spec *s, const
         .gpus = j->gpus,
         .node = sched_node_name(h->sched, r->alloc.node),
         .line = line,
-        .base_env = (const char *const *)h->base_env,
+        .base_env = far ? NULL : (const char *const *)h->base_env,
         .home = h->home,
     };
     struct spec_launch l;
     if (spec_launch_prepare(s, &c, &l, err) != 0)
         return -1;
-    struct node_run run = {
-        .key = r->key,
-        .after = r->before ? r->before->key : (struct attempt_key){ 0 },
-        .argv = (const char *const *)l.argv,
-        .env = (const char *const *)l.env,
-        .workdir = l.workdir,
-        .stdout_path = l.stdout_path,
-        .stderr_path = l.stderr_path,
-        .append = j->attempts > 1,
-        .script = l.script,
-        .timeout_ns = j->timeout_ns,
-        .grace_ns = conf_int(h->conf, CONF_jobs_kill_grace),
-        .memory_bytes = j->memory,
-    };
-    int rc = node_run(h->node, &run, err);
+    struct remote_order order = { .run = {
+                                      .key = r->key,
+                                      .after =
+                                          r->before ? r->before->key : (struct attempt_key){ 0 },
+                                      .argv = (const char *const *)l.argv,
+                                      .env = (const char *const *)l.env,
+                                      .workdir = l.workdir,
+                                      .stdout_path = l.stdout_path,
+                                      .stderr_path = l.stderr_path,
+                                      .append = j->attempts > 1,
+                                      .script = l.script,
+                                      .timeout_ns = j->timeout_ns,
+                                      .grace_ns = conf_int(h->conf, CONF_jobs_kill_grace),
+                                      .memory_bytes = j->memory,
+                                  } };
+    int rc = head_node_run(h, r, &order, err);
     spec_launch_fini(&l);
     return rc;
 }
@@ -165,7 +169,7 @@ static void kill_marked(struct head *h)
     LIST_FOR_EACH(it, &h->runs) {
         struct head_run *r = CONTAINER_OF(it, struct head_run, link);
         if (r->kill_now)
-            node_kill(h->node, &r->key, r->grace_ns);
+            head_node_kill(h, r);
         r->kill_now = false;
     }
 }
@@ -318,7 +322,7 @@ static bool wants_retry(struct head *h, struct head_job *j, enum job_event ev)
 static void job_over(struct head *h, struct head_job *j, struct head_run *r)
 {
     enum job_event ev = event_of(r);
-    if (ev == JOB_EV_LOSE && !str_eq(r->end.message, NODE_REBOOTED))
+    if (ev == JOB_EV_LOSE && r->alloc.node == 0 && !str_eq(r->end.message, NODE_REBOOTED))
         str_copy(r->end.message, sizeof(r->end.message),
                  "its starter died without leaving a result");
     else if (ev == JOB_EV_CANCEL)
@@ -402,6 +406,14 @@ void head_attempt_taken_back(const struct attempt_key *key, void *arg)
 
 /* ---- after a restart ---- */
 
+/* What was ours under another name is still ours. */
+static int32_t node_of(const struct head *h, const char *name)
+{
+    const struct head_node *n = name ? head_node_at(h, sched_node_find(h->sched, name)) : NULL;
+
+    return n && n->kind == HEAD_NODE_SSH ? n->index : 0;
+}
+
 static bool adopt_one(void *arg, const struct store_attempt *a)
 {
     struct head *h = arg;
@@ -418,6 +430,7 @@ static bool adopt_one(void *arg, const struct store_attempt *a)
     r->killed = j->reason != NULL;
     j->reason = NULL;
     r->alloc.entry = j->array ? &j->array->entry : &j->entry;
+    r->alloc.node = node_of(h, a->node);
     r->alloc.user = j->user;
     r->alloc.got =
         (struct sched_resources){ .threads = j->threads, .memory = j->memory, .gpus = j->gpus };
@@ -432,16 +445,45 @@ static bool adopt_one(void *arg, const struct store_attempt *a)
     return true;
 }
 
+/* A far node is told again where the job's output is. */
+static int adopt(struct head *h, const struct head_run *r, struct err *err)
+{
+    struct head_job *j = r->job;
+    int64_t id = j->array ? j->array->entry.id : j->entry.id, task = j->array ? j->task : -1;
+    struct buf out = BUF_INIT, errors = BUF_INIT;
+    struct spec s;
+    yyjson_doc *doc = NULL;
+    char *text = NULL;
+    bool has_out = false, has_err = false;
+
+    if (r->alloc.node != 0) {
+        text = head_spec_text(h, id, err);
+        doc = text ? jsonx_parse(text, strlen(text), NULL) : NULL;
+    }
+    if (doc && spec_read(&s, yyjson_doc_get_root(doc), NULL, "", true, NULL) == 0) {
+        has_out = spec_output_path(&s, s.stdout_path, id, task, h->home, &out);
+        has_err = spec_output_path(&s, s.stderr_path, id, task, h->home, &errors);
+        spec_fini(&s);
+    }
+    int rc = head_node_adopt(h, r, has_out ? buf_data(&out) : NULL,
+                             has_err ? buf_data(&errors) : NULL, err);
+    buf_fini(&out);
+    buf_fini(&errors);
+    yyjson_doc_free(doc);
+    free(text);
+    return rc;
+}
+
 int head_adopt_all(struct head *h, struct err *err)
 {
     if (store_attempt_each_open(h->store, adopt_one, h, err) != 0)
         return -1;
     LIST_FOR_EACH(it, &h->runs) {
         struct head_run *r = CONTAINER_OF(it, struct head_run, link);
-        if (node_adopt(h->node, &r->key, r->key.fence < h->boot_fence, err) != 0)
+        if (adopt(h, r, err) != 0)
             return -1;
         if (r->killed)
-            node_kill(h->node, &r->key, 0);
+            head_node_kill(h, r);
     }
     return 0;
 }

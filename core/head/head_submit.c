@@ -2,6 +2,7 @@
 /* Submits: what can be checked at once is; then rows are staged, acknowledged after the commit. */
 #include "base/mem.h"
 
+#include "head/head_node.h"
 #include "head/head_priv.h"
 
 #include "base/jsonx.h"
@@ -83,14 +84,20 @@ int head_check(struct head *h, const struct spec *s, const char *where, struct b
     struct stat st;
 
     shape_of_spec(h, s, NULL, &shape);
-    if (s->node && shape.node < 0) {
+    if (s->node && !head_node_find(h, s->node)) {
         err_set(err, ERR_UNPROCESS, "%snode: there is no node '%s'", where, s->node);
         return err_hint(err, "list the nodes with: hive status nodes");
     }
+    if (shape.node >= 0 && head_node_check(h, shape.node, where, err) != 0)
+        return -1;
     if (sched_check_possible(h->sched, &shape, err) != 0)
         return *where ? err_prefix(err, "%.*s", (int)strlen(where) - 1, where) : -1;
     if (check_deps(h, s, where, err) != 0)
         return -1;
+    /* Of another machine's folders nothing is known here. */
+    const struct head_node *far = head_node_at(h, shape.node);
+    if (far && far->kind != HEAD_NODE_OWN)
+        return 0;
     if (s->workdir && (stat(s->workdir, &st) != 0 || !S_ISDIR(st.st_mode)))
         return err_set(err, ERR_UNPROCESS, "%sworkdir: there is no folder %s", where, s->workdir);
     if (check_output(h, s, s->stdout_path, "stdout_path", where, err) != 0 ||

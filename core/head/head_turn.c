@@ -2,6 +2,7 @@
 /* The head's turn: gather, decide, commit, act; or put everything back. See head.h. */
 #include "base/mem.h"
 
+#include "head/head_node.h"
 #include "head/head_priv.h"
 
 #include "base/buf.h"
@@ -257,8 +258,11 @@ static void settle_dirty(struct head *h)
     size_t n;
     struct note *notes = take_dirty(h, &n);
 
-    while (!list_empty(&h->over))
-        head_run_free(CONTAINER_OF(h->over.next, struct head_run, link));
+    while (!list_empty(&h->over)) {
+        struct head_run *r = CONTAINER_OF(h->over.next, struct head_run, link);
+        head_node_ended(h, r);
+        head_run_free(r);
+    }
     for (int pass = 0; pass < 2; pass++) /* tasks before their arrays */
         for (size_t i = 0; i < n; i++) {
             struct head_job *j = notes[i].final ? map_get(&h->jobs, (uint64_t)notes[i].id) : NULL;
@@ -368,6 +372,7 @@ void head_turn_end(struct head *h)
 
     if (h->broken)
         return;
+    head_nodes_turn(h);
     if (!h->closing && !h->txn && !h->dirty && list_empty(&h->ops) && head_line_can_wait(h))
         return;
     if (ev_now_ns(h->loop) < h->resume_ns && !h->closing) {

@@ -3,7 +3,11 @@
  * only memory knows. */
 #include "base/mem.h"
 
+#include "head/head_measure.h"
+#include "head/head_node.h"
 #include "head/head_priv.h"
+#include "head/reach.h"
+#include "head/remote.h"
 
 #include "base/fs.h"
 #include "base/jsonx.h"
@@ -54,13 +58,13 @@ static void reason_deps(const struct head_job *j, struct buf *b)
 }
 
 /* How many attempts the machine works at: who is lined up behind another has not begun. */
-static int64_t running_now(struct head *h)
+static int64_t running_now(struct head *h, int32_t node)
 {
     int64_t n = 0;
 
     LIST_FOR_EACH(it, &h->runs) {
         const struct head_run *r = CONTAINER_OF(it, struct head_run, link);
-        n += !r->before && !r->ended;
+        n += !r->before && !r->ended && (node < 0 || r->alloc.node == node);
     }
     return n;
 }
@@ -537,72 +541,76 @@ void head_node_name(struct head *h, const char **name, const char **address)
     *address = h->address;
 }
 
-/* As exact as it was measured: hundredths. */
-static void put_known(struct jsonw *w, const char *key, double value)
+static const char *node_status(struct head *h, const struct head_node *n)
 {
-    if (value < 0)
-        jsonw_null(w, key);
-    else
-        jsonw_double(w, key, (double)(int64_t)(value * 100 + 0.5) / 100);
+    if (sched_node_state(h->sched, n->index) == SCHED_NODE_UP)
+        return "up";
+    if (sched_node_state(h->sched, n->index) == SCHED_NODE_DRAINED)
+        return "drained";
+    return n->remote && remote_running(n->remote) > 0 ? "suspect" : "down";
 }
 
-static void put_known_int(struct jsonw *w, const char *key, int64_t value)
+/* How a host is reached, and what is in the way. */
+static void put_reach(const struct head_node *n, struct jsonw *w)
 {
-    if (value < 0)
-        jsonw_null(w, key);
-    else
-        jsonw_int(w, key, value);
+    const struct remote_facts *f = n->remote ? remote_facts(n->remote) : NULL;
+    const struct reach_status *s = n->reach ? reach_status(n->reach) : NULL;
+    const struct err *err = s && s->err && s->err->kind != ERR_NONE ? s->err : NULL;
+    char text[80] = "";
+
+    if (n->reach)
+        reach_text(n->reach, text, sizeof(text));
+    jsonw_str(w, "kind", n->kind == HEAD_NODE_OWN ? "own" : "ssh");
+    jsonw_bool(w, "any", n->any);
+    jsonw_str(w, "connection", *text ? text : NULL);
+    jsonw_str(w, "error", err ? err->msg : NULL);
+    jsonw_str(w, "hint", err && err->hint[0] ? err->hint : NULL);
+    jsonw_time(w, "retry_at", s ? s->retry_ns : 0);
+    jsonw_str(w, "arch", f && *f->arch ? f->arch : NULL);
+    jsonw_str(w, "os", f && *f->os ? f->os : NULL);
+    jsonw_str(w, "version", f && *f->version ? f->version : NULL);
 }
 
-/* `s` may be NULL: nothing is known. CPUs are those that jobs may use. */
-static void put_measured(struct jsonw *w, const struct sample *s)
+static void put_node(struct head *h, struct head_node *n, struct jsonw *w)
 {
-    put_known_int(w, "memory_available_bytes", s ? s->memory.available : sys_memory_available());
-    put_known(w, "cpu_percent", s ? sample_cpu_busy(&s->usable) : -1);
-    put_known(w, "iowait_percent", s ? s->usable.iowait : -1);
-    jsonw_arr_open(w, "load");
-    for (int i = 0; s && i < 3 && s->load[i] >= 0; i++)
-        put_known(w, NULL, s->load[i]);
+    const char *note = n->kind == HEAD_NODE_OWN ? node_memory_note(h->node)
+                       : n->remote              ? remote_facts(n->remote)->memory_note
+                                                : "";
+    struct sched_resources have, used;
+
+    sched_node_get(h->sched, n->index, &have, &used);
+    jsonw_obj_open(w, NULL);
+    jsonw_str(w, "name", n->name);
+    jsonw_str(w, "address", n->kind == HEAD_NODE_OWN ? h->address : n->host);
+    jsonw_str(w, "status", node_status(h, n));
+    jsonw_int(w, "threads_total", have.threads);
+    jsonw_int(w, "threads_used", used.threads);
+    jsonw_int(w, "memory_total_bytes", have.memory);
+    jsonw_int(w, "memory_used_bytes", used.memory);
+    head_node_put_measured(n, w);
+    jsonw_arr_open(w, "gpus");
     jsonw_arr_close(w);
-    put_known_int(w, "swap_total_bytes", s ? s->memory.swap_total : -1);
-    put_known_int(w, "swap_used_bytes", s ? s->memory.swap_used : -1);
-    jsonw_obj_open(w, "pressure");
-    put_known(w, "cpu_percent", s ? s->cpu_pressure.some : -1);
-    put_known(w, "memory_percent", s ? s->memory_pressure.some : -1);
-    put_known(w, "io_percent", s ? s->io_pressure.some : -1);
+    jsonw_int(w, "running_jobs", running_now(h, n->index));
+    jsonw_str(w, "memory_enforcement", *note ? "none" : "cgroup");
+    jsonw_str(w, "note", *note ? note : NULL);
+    jsonw_time(w, "last_heartbeat",
+               n->kind == HEAD_NODE_OWN ? clock_wall_ns(h->clock) : n->heard_wall_ns);
+    put_reach(n, w);
     jsonw_obj_close(w);
-    put_known(w, "uptime_seconds", s && s->uptime_ns >= 0 ? (double)s->uptime_ns / 1e9 : -1);
-    jsonw_arr_open(w, "users");
-    for (int i = 0; s && i < s->users.count; i++)
-        jsonw_str(w, NULL, s->users.names[i]);
-    jsonw_arr_close(w);
 }
 
-void head_nodes(struct head *h, struct jsonw *w)
+size_t head_nodes(struct head *h, const char *name, struct jsonw *w)
 {
-    const char *note = node_memory_note(h->node);
-    const struct sample *sample = node_measure(h->node);
+    size_t count = 0;
 
-    for (int32_t i = 0; i < sched_node_count(h->sched); i++) {
-        struct sched_resources have, used;
-        sched_node_get(h->sched, i, &have, &used);
-        jsonw_obj_open(w, NULL);
-        jsonw_str(w, "name", sched_node_name(h->sched, i));
-        jsonw_str(w, "address", h->address);
-        jsonw_str(w, "status", "up");
-        jsonw_int(w, "threads_total", have.threads);
-        jsonw_int(w, "threads_used", used.threads);
-        jsonw_int(w, "memory_total_bytes", have.memory);
-        jsonw_int(w, "memory_used_bytes", used.memory);
-        put_measured(w, sample);
-        jsonw_arr_open(w, "gpus");
-        jsonw_arr_close(w);
-        jsonw_int(w, "running_jobs", running_now(h));
-        jsonw_str(w, "memory_enforcement", *note ? "none" : "cgroup");
-        jsonw_str(w, "note", *note ? note : NULL);
-        jsonw_time(w, "last_heartbeat", clock_wall_ns(h->clock));
-        jsonw_obj_close(w);
+    head_measure_looked(h);
+    for (size_t i = 0; i < h->node_count; i++) {
+        if (!h->nodes[i]->listed || (name && !str_eq(name, h->nodes[i]->name)))
+            continue;
+        put_node(h, h->nodes[i], w);
+        count++;
     }
+    return count;
 }
 
 int head_totals(struct head *h, struct head_totals *t, struct err *err)
@@ -612,19 +620,44 @@ int head_totals(struct head *h, struct head_totals *t, struct err *err)
 
     (void)err;
     memset(t, 0, sizeof(*t));
-    for (int32_t i = 0; i < sched_node_count(h->sched); i++) {
-        sched_node_get(h->sched, i, &have, &used);
+    for (size_t i = 0; i < h->node_count; i++) {
+        if (!h->nodes[i]->listed)
+            continue;
+        sched_node_get(h->sched, h->nodes[i]->index, &have, &used);
         t->threads_total += have.threads;
         t->threads_used += used.threads;
     }
     store_unit_counts(h->store, &all, &t->finished);
-    t->running = running_now(h);
+    t->running = running_now(h, -1);
     if (all > t->finished + t->running)
         t->queued = all - t->finished - t->running;
     return 0;
 }
 
 /* ---- output ---- */
+
+struct attempt_place {
+    const struct head *h;
+    int32_t number;
+    bool far;
+};
+
+static bool note_place(void *arg, const struct store_attempt *a)
+{
+    struct attempt_place *p = arg;
+
+    if (a->number == p->number)
+        p->far = head_node_is_far(p->h, a->node);
+    return a->number < p->number;
+}
+
+/* Of what a far node wrote, wherever the job wanted it, there is a copy among our own files. */
+static bool is_copy(struct head *h, int64_t id, int32_t attempt)
+{
+    struct attempt_place p = { .h = h, .number = attempt };
+
+    return store_attempt_each(h->store, id, note_place, &p, NULL) == 0 && p.far;
+}
 
 static void find_output(struct head *h, const struct state *s, int64_t id, bool is_stderr,
                         struct head_output *o)
@@ -640,13 +673,16 @@ static void find_output(struct head *h, const struct state *s, int64_t id, bool 
     yyjson_doc *doc = text ? jsonx_parse(text, strlen(text), NULL) : NULL;
     if (doc)
         spec_read(&spec, yyjson_doc_get_root(doc), NULL, "", true, NULL);
-    if (!spec_output_path(&spec, is_stderr ? spec.stderr_path : spec.stdout_path,
+    if (is_copy(h, id, o->attempt) ||
+        !spec_output_path(&spec, is_stderr ? spec.stderr_path : spec.stdout_path,
                           s->array_id ? s->array_id : id, s->array_id ? s->task : -1, h->home,
                           &b)) {
         struct attempt_key k = { .job = id, .number = o->attempt };
         buf_printf(&b, "%s/", h->state_dir);
         attempt_prefix(&k, &b);
-        buf_append_str(&b, is_stderr ? ".err" : ".out");
+        /* A far job that named one file for both has one copy. */
+        bool both = spec.stdout_path && str_eq(spec.stdout_path, spec.stderr_path);
+        buf_append_str(&b, is_stderr && !both ? ".err" : ".out");
     }
     o->path = buf_take(&b, NULL);
     spec_fini(&spec);

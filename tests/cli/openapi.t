@@ -14,7 +14,9 @@ is 'the query parameters of each are those that it takes' \
     "$(sed -n 's/^ROUTE("\([A-Z]*\)", "\([^"]*\)", [a-z_]*, "\([^"]*\)")/\1 \2 \3/p' "$top/core/head/routes.def" | sort)"
 is 'all references lead somewhere' "$(jq -r '. as $d|[..|objects|.["$ref"]?|strings]|unique[]|ltrimstr("#/")|split("/") as $p|select(($d|getpath($p))==null)|join("/")' openapi.json)" ''
 is 'operation ids are unique' "$(jq -r '[.paths[][].operationId]|group_by(.)[]|select(length>1)|.[0]' openapi.json)" ''
-is 'path parameters are described' "$(jq -r '.paths|to_entries[]|select(.key|contains("{id}"))|.value[]|select([.parameters[]?|select(.in=="path" and .name=="id")]|length!=1)|.operationId' openapi.json)" ''
+for part in id name; do
+    is "path parameters are described: $part" "$(jq -r --arg part "$part" '.paths|to_entries[]|select(.key|contains("{"+$part+"}"))|.value[]|select([.parameters[]?|select(.in=="path" and .name==$part)]|length!=1)|.operationId' openapi.json)" ''
+done
 
 # A small JSON Schema checker: prints what does not fit.
 cat >check.jq <<'J'
@@ -117,6 +119,14 @@ for what in hold release cancel; do
 done
 fits POST "$p/jobs/{id}/retry" "$p/jobs/$first/retry"
 fits POST "$p/jobs/{id}/retry" "$p/jobs/99999/retry"
+fits POST $p/nodes $p/nodes -H "$J" -d '{"host":"127.0.0.1:1","name":"far","threads":2,"memory":"1G","any":true}'
+fits POST $p/nodes $p/nodes -H "$J" -d '{"host":"127.0.0.1:1","name":"far"}'
+fits POST $p/nodes $p/nodes -H "$J" -d '{"host":"-o"}'
+fits GET "$p/nodes/{name}" "$p/nodes/far"
+fits GET "$p/nodes/{name}" "$p/nodes/frob"
+fits POST "$p/nodes/{name}/connect" "$p/nodes/far/connect"
+fits DELETE "$p/nodes/{name}" "$p/nodes/far"
+fits DELETE "$p/nodes/{name}" "$p/nodes/frob"
 for path in nodes status cluster/status health version; do fits GET $p/$path $p/$path; done
 is 'every route with a JSON answer was tried' \
     "$(jq -r '.paths|to_entries[]|.key as $p|.value|to_entries[]|select(.value.responses["200"].content["application/json"].schema)|(.key|ascii_upcase)+" "+$p' openapi.json | grep -v openapi.json | sort)" \

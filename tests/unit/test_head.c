@@ -881,7 +881,7 @@ TEST(a_node_says_what_was_measured)
     rig_world.sample = &s;
     jsonw_init(&w, &b);
     jsonw_arr_open(&w, NULL);
-    head_nodes(r.head, &w);
+    head_nodes(r.head, NULL, &w);
     jsonw_arr_close(&w);
     check_json(buf_data(&b), "\"memory_available_bytes\":7,\"cpu_percent\":30.12,"
                              "\"iowait_percent\":5.5,\"load\":[3.26,0,12]");
@@ -892,7 +892,7 @@ TEST(a_node_says_what_was_measured)
     buf_clear(&b);
     jsonw_init(&w, &b);
     jsonw_arr_open(&w, NULL);
-    head_nodes(r.head, &w);
+    head_nodes(r.head, NULL, &w);
     jsonw_arr_close(&w);
     check_json(buf_data(&b), "\"cpu_percent\":null,\"iowait_percent\":null,\"load\":[]");
     buf_fini(&b);

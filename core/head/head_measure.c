@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* See head_measure.h. */
+#include "head/head_measure.h"
+
+#include "base/mem.h"
+
+#include "base/jsonx.h"
+#include "head/head_node.h"
+#include "head/head_priv.h"
+#include "head/reach.h"
+#include "head/remote.h"
+#include "node/link_msg.h"
+#include "node/link_sample.h"
+#include "sys/sample.h"
+#include "sys/sys.h"
+
+#include <math.h>
+
+#define OWN_NS (10 * NS_PER_S) /* our own machine is asked, for its history */
+#define FLUSH_NS (60 * NS_PER_S)
+#define PRUNE_NS (600 * NS_PER_S)
+#define PRUNE_ROWS 200
+#define LOOKED_NS (10 * NS_PER_S) /* so long somebody counts as looking */
+#define SLOW_S 10
+#define FAST_S 2
+#define STALE_NS (3 * SLOW_S * NS_PER_S) /* what is older is not shown as if it were now */
+
+struct head_sample {
+    struct link_sample s; /* users owned, no uses */
+    int64_t mono_ns;
+};
+
+void head_node_sample_free(struct head_node *n)
+{
+    if (!n->sample)
+        return;
+    for (size_t i = 0; n->sample->s.users && n->sample->s.users[i]; i++)
+        free((char *)n->sample->s.users[i]);
+    free((void *)n->sample->s.users);
+    MEM_FREE(n->sample);
+}
+
+static const char **copy_users(const char *const *users)
+{
+    size_t count = 0;
+
+    while (users && users[count])
+        count++;
+    const char **copy = mem_alloc_array(count + 1, sizeof(*copy));
+    for (size_t i = 0; i < count; i++)
+        copy[i] = mem_strdup(users[i]);
+    copy[count] = NULL;
+    return copy;
+}
+
+/* ---- history ---- */
+
+static float known(double v)
+{
+    return v < 0 ? NAN : (float)v;
+}
+
+static void keep(struct head_node *n, const struct link_sample *s)
+{
+    float v[STORE_SERIES_COUNT];
+    int users = 0;
+
+    for (int i = 0; i < STORE_SERIES_COUNT; i++)
+        v[i] = NAN;
+    while (s->users && s->users[users])
+        users++;
+    v[STORE_SERIES_CPU_PERCENT] = known(s->cpu_percent);
+    v[STORE_SERIES_IOWAIT_PERCENT] = known(s->iowait_percent);
+    v[STORE_SERIES_LOAD1] = known(s->load[0]);
+    v[STORE_SERIES_MEMORY_AVAILABLE] = known((double)s->memory_available_bytes);
+    v[STORE_SERIES_MEMORY_TOTAL] = known((double)s->memory_total_bytes);
+    v[STORE_SERIES_SWAP_USED] = known((double)s->swap_used_bytes);
+    v[STORE_SERIES_NET_RX] = known(s->rx_bytes_per_s);
+    v[STORE_SERIES_NET_TX] = known(s->tx_bytes_per_s);
+    v[STORE_SERIES_DISK_READ] = known(s->disk_read_bytes_per_s);
+    v[STORE_SERIES_DISK_WRITE] = known(s->disk_write_bytes_per_s);
+    v[STORE_SERIES_PRESSURE_CPU] = known(s->cpu_pressure_percent);
+    v[STORE_SERIES_PRESSURE_MEMORY] = known(s->memory_pressure_percent);
+    v[STORE_SERIES_PRESSURE_IO] = known(s->io_pressure_percent);
+    v[STORE_SERIES_USERS] = (float)users;
+    store_metrics_add(n->head->store, n->id, clock_wall_ns(n->head->clock), v);
+}
+
+/* In a transaction of their own: nothing that is waited for depends on them. */
+static void flush(struct head *h)
+{
+    struct err err = ERR_INIT;
+    int64_t removed = 0, now = clock_wall_ns(h->clock);
+    bool prune = ev_now_ns(h->loop) - h->metrics_pruned_ns >= PRUNE_NS;
+
+    if (h->broken || store_in_transaction(h->store) || store_begin(h->store, &err) != 0)
+        return; /* the next time */
+    if (store_metrics_flush(h->store, now, &err) != 0 ||
+        (prune && store_metrics_prune(h->store, now, conf_int(h->conf, CONF_history_metrics_size),
+                                      PRUNE_ROWS, &removed, &err) != 0) ||
+        store_commit(h->store, &err) != 0) {
+        store_rollback(h->store);
+        log_warning(h->log, "measurements are not written down: %s", err.msg);
+        return;
+    }
+    if (prune && removed == 0)
+        h->metrics_pruned_ns = ev_now_ns(h->loop);
+}
+
+/* ---- measuring ---- */
+
+static void own_sample(struct head *h, struct link_sample *l, const char **users)
+{
+    const struct sample *s = node_measure(h->node);
+
+    if (s) {
+        link_sample_fill(l, s, users);
+        l->memory_total_bytes = sys_memory_total();
+    } else {
+        link_sample_clear(l);
+    }
+}
+
+static void set_interval(struct head *h, int64_t interval_s)
+{
+    if (h->measure_s == interval_s)
+        return;
+    h->measure_s = interval_s;
+    for (size_t i = 0; i < h->node_count; i++) {
+        if (h->nodes[i]->remote)
+            remote_measure(h->nodes[i]->remote, interval_s);
+        if (h->nodes[i]->reach)
+            reach_measure(h->nodes[i]->reach, interval_s);
+    }
+}
+
+static void on_measure(struct ev_timer *t)
+{
+    struct head *h = CONTAINER_OF(t, struct head, measure_timer);
+    const char *users[SAMPLE_USERS_MAX + 1];
+    struct link_sample l;
+    int64_t now = ev_now_ns(h->loop);
+
+    own_sample(h, &l, users);
+    keep(h->nodes[0], &l);
+    if (now - h->looked_ns >= LOOKED_NS)
+        set_interval(h, SLOW_S);
+    if (now - h->metrics_flushed_ns >= FLUSH_NS) {
+        h->metrics_flushed_ns = now;
+        flush(h);
+    }
+    ev_timer_set_after(h->loop, t, OWN_NS);
+}
+
+void head_measure_begin(struct head *h)
+{
+    h->measure_s = SLOW_S;
+    h->metrics_flushed_ns = h->metrics_pruned_ns = ev_now_ns(h->loop);
+    h->looked_ns = ev_now_ns(h->loop) - LOOKED_NS;
+    h->measure_timer.fn = on_measure;
+    ev_timer_set_after(h->loop, &h->measure_timer, OWN_NS);
+}
+
+void head_measure_end(struct head *h)
+{
+    if (!h->measure_timer.fn)
+        return;
+    ev_timer_clear(&h->measure_timer);
+    flush(h);
+}
+
+void head_measure_looked(struct head *h)
+{
+    h->looked_ns = ev_now_ns(h->loop);
+    set_interval(h, FAST_S);
+}
+
+void head_node_sampled(struct head_node *n, const struct link_sample *s)
+{
+    head_node_sample_free(n);
+    n->sample = mem_alloc(sizeof(*n->sample));
+    n->sample->s = *s;
+    n->sample->s.users = copy_users(s->users);
+    n->sample->s.uses = NULL;
+    n->sample->s.use_count = 0;
+    n->sample->mono_ns = ev_now_ns(n->head->loop);
+    keep(n, &n->sample->s);
+}
+
+/* ---- for clients ---- */
+
+/* As exact as it was measured: hundredths. */
+static void put_known(struct jsonw *w, const char *key, double value)
+{
+    if (value < 0)
+        jsonw_null(w, key);
+    else
+        jsonw_double(w, key, (double)(int64_t)(value * 100 + 0.5) / 100);
+}
+
+static void put_known_int(struct jsonw *w, const char *key, int64_t value)
+{
+    if (value < 0)
+        jsonw_null(w, key);
+    else
+        jsonw_int(w, key, value);
+}
+
+/* CPUs are those that jobs may use. */
+static void put_sample(struct jsonw *w, const struct link_sample *s)
+{
+    put_known_int(w, "memory_available_bytes", s->memory_available_bytes);
+    put_known(w, "cpu_percent", s->cpu_percent);
+    put_known(w, "iowait_percent", s->iowait_percent);
+    jsonw_arr_open(w, "load");
+    for (int i = 0; i < 3 && s->load[i] >= 0; i++)
+        put_known(w, NULL, s->load[i]);
+    jsonw_arr_close(w);
+    put_known_int(w, "swap_total_bytes", s->swap_total_bytes);
+    put_known_int(w, "swap_used_bytes", s->swap_used_bytes);
+    jsonw_obj_open(w, "pressure");
+    put_known(w, "cpu_percent", s->cpu_pressure_percent);
+    put_known(w, "memory_percent", s->memory_pressure_percent);
+    put_known(w, "io_percent", s->io_pressure_percent);
+    jsonw_obj_close(w);
+    put_known(w, "uptime_seconds", s->uptime_s);
+    jsonw_arr_open(w, "users");
+    for (size_t i = 0; s->users && s->users[i]; i++)
+        jsonw_str(w, NULL, s->users[i]);
+    jsonw_arr_close(w);
+}
+
+void head_node_put_measured(struct head_node *n, struct jsonw *w)
+{
+    const char *users[SAMPLE_USERS_MAX + 1];
+    struct link_sample own;
+
+    if (n->kind == HEAD_NODE_OWN) {
+        own_sample(n->head, &own, users);
+        if (own.memory_available_bytes < 0)
+            own.memory_available_bytes = sys_memory_available();
+        put_sample(w, &own);
+    } else if (n->sample && ev_now_ns(n->head->loop) - n->sample->mono_ns < STALE_NS) {
+        put_sample(w, &n->sample->s);
+    } else {
+        link_sample_clear(&own);
+        put_sample(w, &own);
+    }
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the nodes' machines are doing: the newest measurements of each, and their history in the
+ * store. Every 10 seconds, and every 2 while somebody looks. Inside of the head, like head_priv.h.
+ */
+#ifndef HIVE_HEAD_HEAD_MEASURE_H
+#define HIVE_HEAD_HEAD_MEASURE_H
+
+struct head;
+struct head_node;
+struct jsonw;
+struct link_sample;
+
+void head_measure_begin(struct head *h);
+/* Writes what is not in the store yet. */
+void head_measure_end(struct head *h);
+
+/* Somebody looks: for the next seconds it is measured more often. */
+void head_measure_looked(struct head *h);
+/* A far node sent this. */
+void head_node_sampled(struct head_node *n, const struct link_sample *s);
+void head_node_sample_free(struct head_node *n);
+/* Writes the measured fields of a node object. */
+void head_node_put_measured(struct head_node *n, struct jsonw *w);
+
+#endif
