@@ -166,7 +166,9 @@ TEST(every_route_is_described_and_nothing_else)
     yyjson_val *paths = yyjson_obj_get(yyjson_doc_get_root(doc), "paths");
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         yyjson_val *path = yyjson_obj_get(paths, routes[i].path);
-        const char *method = str_eq(routes[i].method, "GET") ? "get" : "post";
+        const char *method = str_eq(routes[i].method, "GET")      ? "get"
+                             : str_eq(routes[i].method, "DELETE") ? "delete"
+                                                                  : "post";
         if (!yyjson_obj_get(path, method))
             unit_fail(__FILE__, __LINE__, "%s %s", method, routes[i].path);
         struct buf params = BUF_INIT;
@@ -177,7 +179,9 @@ TEST(every_route_is_described_and_nothing_else)
     yyjson_obj_iter it = yyjson_obj_iter_with(paths);
     for (yyjson_val *k; (k = yyjson_obj_iter_next(&it)) != NULL;) {
         yyjson_val *path = yyjson_obj_iter_get_val(k);
-        described += (yyjson_obj_get(path, "get") != NULL) + (yyjson_obj_get(path, "post") != NULL);
+        described += (yyjson_obj_get(path, "get") != NULL) +
+                     (yyjson_obj_get(path, "post") != NULL) +
+                     (yyjson_obj_get(path, "delete") != NULL);
     }
     CHECK_INT(described, ARRAY_LEN(routes));
     yyjson_doc_free(doc);
