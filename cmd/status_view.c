@@ -339,7 +339,7 @@ void status_view_nodes(struct buf *out, yyjson_val *nodes, const struct status_s
         add_number(&t, (int64_t)yyjson_arr_size(yyjson_obj_get(n, "gpus")));
         add_number(&t, (int64_t)yyjson_arr_size(yyjson_obj_get(n, "users")));
         add_number(&t, view_int(n, "running_jobs", 0));
-        table_add(&t, view_str(n, "note"));
+        table_add(&t, view_str(n, *view_str(n, "error") ? "error" : "note"));
     }
     table_print(&t, out, 0, style->width, style->color);
     table_fini(&t);

@@ -244,10 +244,12 @@ void head_forecast(struct head *h, const struct spec *s, const char *user, struc
     sched_enqueue(h->sched, &e, &shape);
     size_t at = buf_len(out);
     sched_reason(h->sched, &e, ev_now_ns(h->loop), out);
+    int32_t where = sched_where(h->sched, &e);
     sched_dequeue(h->sched, &e);
     if (buf_len(out) == at || str_eq(buf_data(out) + at, SCHED_STARTS_NEXT)) {
         buf_truncate(out, at);
-        buf_printf(out, "would start now on %s", h->node_name);
+        buf_printf(out, "would start now on %s",
+                   where >= 0 ? sched_node_name(h->sched, where) : h->node_name);
     } else {
         char *why = mem_strdup(buf_data(out) + at);
         buf_truncate(out, at);

@@ -114,6 +114,12 @@ int32_t place_find(struct sched *s, struct sched_class *c)
     return s->place_node[place];
 }
 
+int32_t sched_where(struct sched *s, const struct sched_entry *e)
+{
+    ledger_layout(s);
+    return e->cls ? place_find(s, e->cls) : -1;
+}
+
 /* On some node that is up; what others use counts only with `measured`: it comes and goes. */
 static bool fits_empty(const struct sched *s, const struct sched_shape *shape, bool measured)
 {

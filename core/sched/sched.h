@@ -233,6 +233,9 @@ void sched_reason(const struct sched *s, const struct sched_entry *e, int64_t no
 void sched_explain(const struct sched *s, const struct sched_entry *e, int64_t now_ns,
                    struct buf *out);
 
+/* The node where a queued entry would be placed if it were its turn now; -1: there is no room. */
+int32_t sched_where(struct sched *s, const struct sched_entry *e);
+
 /* First entries in the order in which they would be tried now, at most max; returns how many. For
  * listings. Entries at their array limit are among them. */
 size_t sched_order(const struct sched *s, int64_t now_ns, struct sched_entry **out, size_t max);

@@ -46,6 +46,8 @@ run hive hosts add alpha
 is 'a second time is refused' "$status" 1
 like 'in words' "$err" 'there is a node alpha already'
 
+is 'a dry run names the node' "$(hive submit --node beta --dry-run -- true | sed -n 's/^then: *//p')" 'would start now on beta'
+
 # --- what jobs see ---
 
 run hive submit --node beta --wait --follow -- sh -c 'echo "$HIVE_NODE $HIVE_THREADS $HOME $PWD"; echo oops >&2; exit 7'
@@ -140,6 +142,7 @@ lab_new_host_key gamma
 lab_sshd_restart gamma
 pkill -KILL -f 'hive link .*-- gamma'
 wait_until 'a changed key is refused' 60 eval 'node gamma .error | grep -q key'
+like 'status shows it' "$(COLUMNS=300 hive status nodes | grep ^gamma)" 'down .*key'
 like 'with what to do' "$(node gamma .hint)" 'hive hosts trust'
 lab_trust gamma
 curl -s -X POST -H 'Content-Type: application/json' "$url/api/v1/nodes/gamma/connect" >/dev/null
