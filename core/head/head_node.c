@@ -57,8 +57,11 @@ int head_node_check(const struct head *h, int32_t index, const char *where, stru
 
 /* ---- what jobs may use of it ---- */
 
+/* Negative: not known. */
 static int64_t at_most(int64_t have, int64_t limit)
 {
+    if (have < 0)
+        have = INT64_MAX / 4;
     return limit > 0 && limit < have ? limit : have;
 }
 
@@ -75,10 +78,11 @@ static void set_up(struct head_node *n, bool up)
     bool measured = n->reach && reach_status(n->reach)->state == REACH_MEASURING;
 
     sched_node_set_state(n->head->sched, n->index,
-                         !n->listed ? SCHED_NODE_GONE
-                         : up       ? SCHED_NODE_UP
-                         : measured ? SCHED_NODE_DRAINED
-                                    : SCHED_NODE_DOWN);
+                         !n->listed    ? SCHED_NODE_GONE
+                         : n->removing ? SCHED_NODE_DOWN
+                         : up          ? SCHED_NODE_UP
+                         : measured    ? SCHED_NODE_DRAINED
+                                       : SCHED_NODE_DOWN);
     ev_again(n->head->loop); /* something may start */
 }
 
@@ -354,7 +358,7 @@ static void add_own(struct head *h)
         memory = sys_memory_total();
     n->kind = HEAD_NODE_OWN;
     n->listed = n->any = true;
-    set_capacity(n, threads, memory < 0 ? INT64_MAX / 4 : memory);
+    set_capacity(n, threads, memory);
     set_up(n, true);
 }
 
@@ -474,7 +478,10 @@ static void removed(struct head_op *op, const struct err *failed)
     struct node_change *c = CONTAINER_OF(op, struct node_change, op);
     struct head_node *n = head_node_find(c->head, c->spec.name);
 
-    if (!failed && n) {
+    n->removing = false;
+    if (failed) {
+        set_up(n, n->remote && remote_state(n->remote) == REMOTE_UP);
+    } else {
         n->listed = false;
         set_up(n, false);
         log_info(c->head->log, "node %s was removed", n->name);
@@ -581,8 +588,12 @@ int head_node_remove(struct head *h, const char *name, struct head_op *op, struc
                 runs == 1 ? " runs" : "s run", name);
         return err_hint(err, "wait for them, or cancel them first: hive status jobs");
     }
+    if (n->removing)
+        return err_set(err, ERR_CONFLICT, "node %s is just being removed", name);
     if (head_txn(h, err) != 0 || store_node_remove(h->store, n->id, err) != 0)
         return -1;
+    n->removing = true;
+    set_up(n, false);
     change_begin(h, name, op, removed);
     return 0;
 }

@@ -38,8 +38,9 @@ struct head_node {
     struct head *head;
     int32_t index; /* in the scheduler, and in head.nodes */
     enum head_node_kind kind;
-    bool listed; /* false: removed */
-    int64_t id;  /* in the store */
+    bool listed;   /* false: removed */
+    bool removing; /* staged: nothing starts there any more */
+    int64_t id;    /* in the store */
     char *name, *host;
     bool any;                        /* takes jobs that don't ask for it */
     int64_t max_threads, max_memory; /* for jobs; 0: all there is */
