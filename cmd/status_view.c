@@ -361,6 +361,26 @@ static void line_buf(struct buf *out, const char *label, struct buf *value)
     buf_clear(value);
 }
 
+/* What its processes use now. */
+static void view_use(const struct job_view *v, struct buf *b)
+{
+    double percent = view_num(v->json, "cpu_percent", -1),
+           cpu = view_num(v->json, "cpu_seconds", -1);
+    int64_t memory = view_int(v->json, "memory_used_bytes", -1);
+
+    if (percent >= 0)
+        buf_printf(b, "%.1f CPUs, ", percent / 100);
+    if (memory >= 0) {
+        str_format_size(b, memory);
+        buf_append_str(b, " memory");
+    }
+    if (cpu >= 0.0 && cpu < 9e9) {
+        buf_append_str(b, ", ");
+        str_format_duration(b, (int64_t)(cpu * 1e9));
+        buf_append_str(b, " of CPU time so far");
+    }
+}
+
 static void view_resources(struct buf *out, const struct job_view *v)
 {
     struct buf b = BUF_INIT;
@@ -373,6 +393,9 @@ static void view_resources(struct buf *out, const struct job_view *v)
     if (v->gpus > 0)
         buf_printf(&b, ", %" PRId64 " GPU%s", v->gpus, v->gpus == 1 ? "" : "s");
     line_buf(out, "reserves", &b);
+    view_use(v, &b);
+    if (buf_len(&b) > 0)
+        line_buf(out, "uses", &b);
     if (v->priority != 0) {
         buf_printf(&b, "%" PRId64, v->priority);
         line_buf(out, "priority", &b);

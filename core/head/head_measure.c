@@ -21,6 +21,7 @@
 #define PRUNE_NS (600 * NS_PER_S)
 #define PRUNE_ROWS 200
 #define LOOKED_NS (10 * NS_PER_S) /* so long somebody counts as looking */
+#define USES_MAX 4096
 #define SLOW_S 10
 #define FAST_S 2
 #define STALE_NS (3 * SLOW_S * NS_PER_S) /* what is older is not shown as if it were now */
@@ -107,6 +108,49 @@ static void flush(struct head *h)
         h->metrics_pruned_ns = ev_now_ns(h->loop);
 }
 
+/* ---- what jobs use ---- */
+
+static void note_use(struct head *h, const struct attempt_key *key, int64_t cpu_ns,
+                     int64_t memory_bytes)
+{
+    struct head_job *j = map_get(&h->jobs, (uint64_t)key->job);
+    struct head_run *r = j ? j->run : NULL;
+    int64_t now = ev_now_ns(h->loop);
+
+    if (!r || r->key.number != key->number || r->use.at_ns == now)
+        return;
+    r->use.cpu_percent = -1;
+    if (r->use.at_ns && cpu_ns >= r->use.cpu_ns)
+        r->use.cpu_percent =
+            100.0 * (double)(cpu_ns - r->use.cpu_ns) / (double)(now - r->use.at_ns);
+    r->use.at_ns = now;
+    r->use.cpu_ns = cpu_ns;
+    r->use.memory_bytes = memory_bytes;
+}
+
+static void measure_own_uses(struct head *h)
+{
+    struct node_use *uses = mem_alloc_array(USES_MAX, sizeof(*uses));
+    size_t n = node_measure_uses(h->node, uses, USES_MAX);
+
+    for (size_t i = 0; i < n; i++)
+        note_use(h, &uses[i].key, uses[i].cpu_ns, uses[i].memory_bytes);
+    h->uses_ns = ev_now_ns(h->loop);
+    free(uses);
+}
+
+void head_run_put_use(struct head *h, const struct head_run *r, struct jsonw *w)
+{
+    if (!r->use.at_ns || ev_now_ns(h->loop) - r->use.at_ns > STALE_NS)
+        return;
+    jsonw_double(w, "cpu_seconds", (double)(r->use.cpu_ns / NS_PER_MS) / 1e3);
+    jsonw_int(w, "memory_used_bytes", r->use.memory_bytes);
+    if (r->use.cpu_percent >= 0)
+        jsonw_double(w, "cpu_percent", (double)(int64_t)(r->use.cpu_percent * 10 + 0.5) / 10);
+    else
+        jsonw_null(w, "cpu_percent");
+}
+
 /* ---- measuring ---- */
 
 static void own_sample(struct head *h, struct link_sample *l, const char **users)
@@ -143,6 +187,7 @@ static void on_measure(struct ev_timer *t)
 
     own_sample(h, &l, users);
     keep(h->nodes[0], &l);
+    measure_own_uses(h);
     if (now - h->looked_ns >= LOOKED_NS)
         set_interval(h, SLOW_S);
     if (now - h->metrics_flushed_ns >= FLUSH_NS) {
@@ -173,6 +218,8 @@ void head_measure_looked(struct head *h)
 {
     h->looked_ns = ev_now_ns(h->loop);
     set_interval(h, FAST_S);
+    if (h->looked_ns - h->uses_ns >= FAST_S * NS_PER_S)
+        measure_own_uses(h);
 }
 
 void head_node_sampled(struct head_node *n, const struct link_sample *s)
@@ -185,6 +232,8 @@ void head_node_sampled(struct head_node *n, const struct link_sample *s)
     n->sample->s.use_count = 0;
     n->sample->mono_ns = ev_now_ns(n->head->loop);
     keep(n, &n->sample->s);
+    for (size_t i = 0; i < s->use_count; i++)
+        note_use(n->head, &s->uses[i].key, s->uses[i].cpu_ns, s->uses[i].memory_bytes);
 }
 
 /* ---- for clients ---- */

@@ -8,12 +8,16 @@
 
 struct head;
 struct head_node;
+struct head_run;
 struct jsonw;
 struct link_sample;
 
 void head_measure_begin(struct head *h);
 /* Writes what is not in the store yet. */
 void head_measure_end(struct head *h);
+
+/* The fields of a job object about what it uses now; nothing where that isn't known. */
+void head_run_put_use(struct head *h, const struct head_run *r, struct jsonw *w);
 
 /* Somebody looks: for the next seconds it is measured more often. */
 void head_measure_looked(struct head *h);

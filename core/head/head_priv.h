@@ -43,6 +43,11 @@ struct head_run {
     bool killed;   /* a user cancelled it */
     bool kill_now; /* to be told to the node after the commit */
     int64_t grace_ns;
+    struct head_use {
+        int64_t at_ns; /* monotonic, when it was measured; 0: not yet */
+        int64_t cpu_ns, memory_bytes;
+        double cpu_percent; /* of one CPU, over the last interval; -1: not known */
+    } use;
     bool taken_back; /* was lined up, and is as if it had never been ordered */
     struct attempt_end end;
     /* The line (head_line.c): who gets the place when this one ends. */
@@ -145,6 +150,7 @@ struct head {
     int64_t use_saved_ns;
     struct ev_timer measure_timer;
     int64_t measure_s; /* interval of the far nodes' measurements */
+    int64_t uses_ns;   /* when our own jobs' use was measured; monotonic */
     int64_t looked_ns, metrics_flushed_ns, metrics_pruned_ns; /* monotonic */
     bool txn;     /* the turn has a transaction; the store may have lost it in a failed read */
     bool broken;  /* the store can't be trusted: no more turns */

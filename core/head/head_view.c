@@ -250,6 +250,8 @@ void head_job_fields(struct head *h, const struct store_job *row, struct jsonw *
         jsonw_int(w, "task", row->task);
     else
         jsonw_null(w, "task");
+    if (j && j->run && !j->run->ended)
+        head_run_put_use(h, j->run, w);
     free(p.name);
     free(p.command);
     free(p.spec);

@@ -194,7 +194,6 @@ void agent_destroy(struct agent *a)
     take_stop(a);
     reads_end(a);
     serve_end(a);
-    uses_end(a);
     orders_end(a);
     if (a->state_fd >= 0)
         close(a->state_fd);

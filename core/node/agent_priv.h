@@ -44,13 +44,9 @@ struct agent_attempt {
     struct list link; /* in agent.running or agent.unsent; alone when sent */
     struct attempt_key key;
     bool over;
-    bool unwanted;           /* the head doesn't know it: nothing is reported */
-    bool before_boot;        /* taken up with `rebooted` */
-    struct attempt_end *end; /* over; NULL: never started */
-    pid_t shim;              /* 0: not known yet */
-    uint64_t shim_start;
-    int64_t cpu_base_ns; /* what the shim's earlier attempts used */
-    int64_t cpu_ns;
+    bool unwanted;                 /* the head doesn't know it: nothing is reported */
+    bool before_boot;              /* taken up with `rebooted` */
+    struct attempt_end *end;       /* over; NULL: never started */
     struct agent_before before[2]; /* stdout, stderr */
 };
 
@@ -115,7 +111,6 @@ struct agent {
     struct ev_timer read_again;
     char *piece;
 
-    struct sampler *trees;  /* agent_use.c */
     char *home, **base_env; /* agent_order.c; made when needed */
 };
 
@@ -186,9 +181,6 @@ void order_fill(struct agent *a, const struct link_msg *m, struct agent_order *o
 void order_fini(struct agent_order *o);
 void orders_end(struct agent *a);
 
-/* agent_use.c */
 /* What the running attempts use; malloc'd, NULL when nothing is known. */
-struct link_use *uses_measure(struct agent *a, size_t *count);
-void uses_end(struct agent *a);
 
 #endif

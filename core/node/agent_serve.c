@@ -104,6 +104,22 @@ static void send_end(struct agent *a, struct agent_attempt *t)
 
 /* --- samples ---------------------------------------------------------------------------------- */
 
+static struct link_use *measure_uses(struct agent *a, size_t *count)
+{
+    size_t most =
+        node_running(a->node) < LINK_ATTEMPTS_MAX ? node_running(a->node) : LINK_ATTEMPTS_MAX;
+    struct node_use *got = mem_alloc_array(most + 1, sizeof *got);
+    struct link_use *uses = mem_alloc_array(most + 1, sizeof *uses);
+
+    *count = node_measure_uses(a->node, got, most);
+    for (size_t i = 0; i < *count; i++) {
+        uses[i] = (struct link_use){ got[i].key, got[i].cpu_ns, got[i].memory_bytes };
+        uses[i].key.fence = 0;
+    }
+    free(got);
+    return uses;
+}
+
 static void send_sample(struct agent *a)
 {
     const struct sample *s = node_measure(a->node);
@@ -117,7 +133,7 @@ static void send_sample(struct agent *a)
     link_sample_fill(&m.sample, s, users);
     m.sample.memory_total_bytes = sys_memory_total();
     m.sample.running = (int64_t)node_running(a->node);
-    m.sample.uses = uses = uses_measure(a, &m.sample.use_count);
+    m.sample.uses = uses = measure_uses(a, &m.sample.use_count);
     link_send(a, &m);
     free(uses);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "node/link_sample.h"
 
+#include "base/mem.h"
 #include "node/link_msg.h"
 #include "sys/sample.h"
 

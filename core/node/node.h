@@ -126,11 +126,19 @@ int node_adopt(struct node *n, const struct attempt_key *key, bool rebooted, str
 /* What is enforced here, for people: "" or "memory limits are not enforced: …". */
 const char *node_memory_note(const struct node *n);
 /*
- * What the machine is doing (sys/sample.h), at most 2 s old if somebody asked within the last 10 s,
- * and at most 10 s otherwise, when this asks for a new one. Borrowed, until the next turn. NULL when
- * it can't be measured.
+ * What the machine is doing (sys/sample.h), at most 10 s old, and at most 2 s for whoever asks every
+ * few seconds. Borrowed, until the next turn. NULL when it can't be measured.
  */
 const struct sample *node_measure(struct node *n);
+/* What the process tree of an attempt uses. */
+struct node_use {
+    struct attempt_key key;
+    int64_t cpu_ns; /* user and system, since it was first looked at, or nearly since it began */
+    int64_t memory_bytes; /* as sample_tree.memory */
+};
+/* Of running attempts, at most `max`; returns how many. Reads a file for each process of the
+ * machine. */
+size_t node_measure_uses(struct node *n, struct node_use *out, size_t max);
 /* Attempts given to node_run or node_adopt whose end has not been reported. */
 size_t node_running(const struct node *n);
 

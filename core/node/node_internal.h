@@ -64,6 +64,9 @@ struct shim_conn {
     struct attempt_key stranger; /* job 0: none */
     unsigned attempts;
     int64_t idle_since_ns;
+    struct attempt_key used_by; /* node_use.c: whose use the rest is about */
+    uint64_t used_start;        /* of the shim's process */
+    int64_t used_base_ns, used_cpu_ns;
 };
 
 struct node {
@@ -88,6 +91,8 @@ struct node {
     size_t idle_count, busy_count;
 
     struct sampler *sampler; /* NULL: there is no /proc */
+    struct sampler *trees;   /* of node_use.c; NULL: not needed yet */
+    bool often;              /* somebody asks every few seconds */
     const struct sample *sample;
     struct ev_timer measure;
     int64_t looked_ns; /* when somebody asked last; 0: never */

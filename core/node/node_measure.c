@@ -11,7 +11,7 @@
 static void measure_due(struct ev_timer *t)
 {
     struct node *n = CONTAINER_OF(t, struct node, measure);
-    bool looked_at = n->looked_ns && ev_now_ns(n->loop) - n->looked_ns < SELDOM_NS;
+    bool looked_at = n->often && ev_now_ns(n->loop) - n->looked_ns < SELDOM_NS;
 
     n->sample = sampler_take(n->sampler);
     ev_timer_set_after(n->loop, t, looked_at ? OFTEN_NS : SELDOM_NS);
@@ -35,7 +35,8 @@ void measure_end(struct node *n)
 {
     ev_timer_clear(&n->measure);
     sampler_destroy(n->sampler);
-    n->sampler = NULL;
+    sampler_destroy(n->trees);
+    n->sampler = n->trees = NULL;
     n->sample = NULL;
 }
 
@@ -45,11 +46,12 @@ const struct sample *node_measure(struct node *n)
 
     if (!n->sampler)
         return NULL;
+    n->often = n->looked_ns && now - n->looked_ns < SELDOM_NS / 2;
     n->looked_ns = now;
     /* The last one may be ten seconds old, and is what the rates are against. */
     if (!ev_timer_armed(&n->measure) || n->measure.due_ns - now > OFTEN_NS) {
         n->sample = sampler_take(n->sampler);
-        ev_timer_set_after(n->loop, &n->measure, OFTEN_NS);
+        ev_timer_set_after(n->loop, &n->measure, n->often ? OFTEN_NS : SELDOM_NS);
     }
     return n->sample;
 }

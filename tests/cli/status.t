@@ -154,4 +154,14 @@ check 'each line is one JSON value' sh -c 'jq -es "length>=2 and all(.[]; .api==
 check 'a watch whose reader goes ends' sh -c 'timeout 10 hive status --watch --json | head -n 1'
 exits 'a watch on a full disk ends' 1 timeout 10 sh -c 'hive status --watch --json >/dev/full'
 
+# what a running job uses, with all its processes
+busy=$(hive submit -q -- sh -c 'sh -c "while :; do :; done" & wait')
+used() { hive status nodes >/dev/null && hive status "$busy" --json | jq -e ".jobs[0]|$1" >/dev/null; }
+check 'CPU time of a running job is measured' wait_for 30 used '.cpu_seconds > 0.1 and .memory_used_bytes > 0'
+check 'and how busy it is now' wait_for 30 used '.cpu_percent > 5'
+like 'in words' "$(hive status "$busy")" 'uses +[0-9.]+ CPUs, [0-9.]+[KMG] memory, .* of CPU time'
+hive cancel "$busy" >/dev/null
+hive wait "$busy"
+is 'an ended job uses nothing' "$(hive status "$busy" --json | jq '.jobs[0].cpu_seconds')" null
+
 done_testing

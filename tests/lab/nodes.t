@@ -85,6 +85,7 @@ done
 
 id=$(hive submit -q --node alpha -- sh -c 'setsid sleep 7771 & sleep 7772')
 wait_until 'it runs there' 20 there alpha 'sleep 7771'
+wait_until 'what it uses is shown' 30 eval 'hive status nodes >/dev/null; [ "$(job "$id" .memory_used_bytes)" -gt 0 ]'
 hive cancel "$id"
 wait_until 'cancelled' 20 status_is "$id" cancelled
 check 'its whole tree is gone' not_there alpha 'sleep 777[12]'

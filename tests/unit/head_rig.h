@@ -123,6 +123,7 @@ static struct {
     const char *note;
     const int64_t *wall_ns;
     const struct sample *sample; /* NULL: nothing is measured */
+    int64_t use_cpu_ns;          /* of every attempt; 0: that isn't measured */
     const char *ahead;           /* jobs.ahead; NULL: 0, for here all jobs are over in no time */
 } rig_world;
 
@@ -297,6 +298,19 @@ const struct sample *node_measure(struct node *n)
 {
     (void)n;
     return rig_world.sample;
+}
+
+size_t node_measure_uses(struct node *n, struct node_use *out, size_t max)
+{
+    size_t count = 0;
+
+    (void)n;
+    LIST_FOR_EACH(it, &rig_world.shims) {
+        const struct shim *s = CONTAINER_OF(it, struct shim, link);
+        if (s->known && !s->over && !s->never && count < max && rig_world.use_cpu_ns)
+            out[count++] = (struct node_use){ s->key, rig_world.use_cpu_ns, 4096 };
+    }
+    return count;
 }
 
 size_t node_running(const struct node *n)
