@@ -151,6 +151,39 @@ void head_run_put_use(struct head *h, const struct head_run *r, struct jsonw *w)
         jsonw_null(w, "cpu_percent");
 }
 
+/* ---- what others leave ---- */
+
+/* The system's own use of a machine is not held against those who ask for all of its memory. */
+static int64_t system_share(int64_t total)
+{
+    return total / 16 + (INT64_C(512) << 20);
+}
+
+/*
+ * Memory that others use is no node's to give. Where the user said how much jobs may use, that
+ * counts alone. CPUs are shared by the kernel, so that busy ones keep nobody waiting.
+ */
+static void apply_measured(struct head_node *n, const struct link_sample *s)
+{
+    struct head *h = n->head;
+    struct sched_resources left = { INT64_MAX, INT64_MAX, INT64_MAX };
+    int64_t others = s->memory_total_bytes - s->memory_available_bytes;
+    bool told =
+        n->kind == HEAD_NODE_OWN ? conf_int(h->conf, CONF_daemon_memory) != 0 : n->max_memory != 0;
+
+    if (!told && s->memory_total_bytes > 0 && s->memory_available_bytes >= 0) {
+        LIST_FOR_EACH(it, &h->runs) {
+            const struct head_run *r = CONTAINER_OF(it, struct head_run, link);
+            if (r->alloc.node == n->index)
+                others -= r->use.memory_bytes;
+        }
+        others -= system_share(s->memory_total_bytes);
+        left.memory = s->memory_total_bytes - (others > 0 ? others : 0);
+    }
+    sched_node_set_measured(h->sched, n->index, &left);
+    ev_again(h->loop); /* something may start */
+}
+
 /* ---- measuring ---- */
 
 static void own_sample(struct head *h, struct link_sample *l, const char **users)
@@ -188,6 +221,7 @@ static void on_measure(struct ev_timer *t)
     own_sample(h, &l, users);
     keep(h->nodes[0], &l);
     measure_own_uses(h);
+    apply_measured(h->nodes[0], &l);
     if (now - h->looked_ns >= LOOKED_NS)
         set_interval(h, SLOW_S);
     if (now - h->metrics_flushed_ns >= FLUSH_NS) {
@@ -234,6 +268,7 @@ void head_node_sampled(struct head_node *n, const struct link_sample *s)
     keep(n, &n->sample->s);
     for (size_t i = 0; i < s->use_count; i++)
         note_use(n->head, &s->uses[i].key, s->uses[i].cpu_ns, s->uses[i].memory_bytes);
+    apply_measured(n, s);
 }
 
 /* ---- for clients ---- */

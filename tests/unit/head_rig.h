@@ -124,6 +124,7 @@ static struct {
     const int64_t *wall_ns;
     const struct sample *sample; /* NULL: nothing is measured */
     int64_t use_cpu_ns;          /* of every attempt; 0: that isn't measured */
+    const char *memory;          /* daemon.memory; NULL: 16G */
     const char *ahead;           /* jobs.ahead; NULL: 0, for here all jobs are over in no time */
 } rig_world;
 
@@ -406,7 +407,7 @@ static inline void rig_init(struct rig *r, const char *threads)
     r->conf = conf_create();
     rig_set(r, CONF_daemon_threads, threads);
     rig_set(r, CONF_jobs_ahead, rig_world.ahead ? rig_world.ahead : "0");
-    rig_set(r, CONF_daemon_memory, "16G");
+    rig_set(r, CONF_daemon_memory, rig_world.memory ? rig_world.memory : "16G");
     rig_set(r, CONF_daemon_node_name, "n1");
     r->state_dir = mem_printf("%s/state", unit_tmpdir());
     CHECK(mkdir(r->state_dir, 0700) == 0);

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "sys/sample.h"
+#include "sys/sys.h"
 
 static struct rig r;
 
@@ -896,6 +897,37 @@ TEST(a_node_says_what_was_measured)
     jsonw_arr_close(&w);
     check_json(buf_data(&b), "\"cpu_percent\":null,\"iowait_percent\":null,\"load\":[]");
     buf_fini(&b);
+    rig_fini(&r);
+}
+
+/* 1 GiB is left of what is installed; the rest is used by others, or by our own job. */
+TEST(memory_that_others_use_is_not_given_away)
+{
+    int64_t gib = INT64_C(1) << 30, total = sys_memory_total();
+    struct sample s = { .memory = { .total = total, .available = gib } };
+
+    if (total < 6 * gib)
+        return; /* a machine where the system's share is all there is */
+    rig_world.memory = "0";
+    rig_world.sample = &s;
+    rig_init(&r, "4");
+    rig_pass(&r, 11 * NS_PER_S);
+    char *small = mem_printf("{'memory':%lld}", (long long)(512 << 20));
+    char *large = mem_printf("{'memory':%lld}", (long long)(total / 2));
+    int64_t a = rig_submit(&r, small), b = rig_submit(&r, large);
+    rig_turns(&r);
+    CHECK_INT(rig_status(&r, a), JOB_RUNNING);
+    CHECK_INT(rig_status(&r, b), JOB_QUEUED);
+    char *object = rig_object(&r, b);
+    CHECK(strstr(object, "memory, ") && strstr(object, "free on n1"));
+    s.memory.available = total - gib;
+    rig_pass(&r, 11 * NS_PER_S);
+    CHECK_INT(rig_status(&r, b), JOB_RUNNING);
+    rig_world.memory = NULL;
+    rig_world.sample = NULL;
+    free(object);
+    free(small);
+    free(large);
     rig_fini(&r);
 }
 
