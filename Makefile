@@ -298,13 +298,13 @@ build/faults/wallclock.so: tests/faults/wallclock.c
 
 # Hosts as namespaces, cables between them, a name service: for tests/lab/lib.sh.
 .PHONY: lab-build
-lab-build: build/lab/host build/lab/link build/lab/nss/libnss_lab.so.2 build/lab/sshrun
+lab-build: build/lab/host build/lab/link build/lab/nss/libnss_lab.so.2 build/lab/sshrun build/lab/deployrun
 build/lab/host build/lab/link: build/lab/%: tests/lab/%.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$Q$(CC) $(call warn,$(CC)) $(CFLAGS_ALL) -D_GNU_SOURCE -O2 -g $(CFLAGS) -o $@ $< $(LDFLAGS)
 # Of core/, under the sanitizers
-build/lab/sshrun: build/$(DEV)/obj/tests/lab/sshrun.o build/$(DEV)/libhive.a
+build/lab/sshrun build/lab/deployrun: build/lab/%: build/$(DEV)/obj/tests/lab/%.o build/$(DEV)/libhive.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$Q$(CC) $(SANITIZE) $(CFLAGS) -o $@ $^ $(call vendor_libs,san$(tag)) $(LDFLAGS)

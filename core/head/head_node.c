@@ -253,6 +253,7 @@ static void connect_node(struct head_node *n)
     if (n->kind != HEAD_NODE_SSH || !n->listed || n->reach)
         return;
     cfg.program = program(n->head);
+    cfg.id = n->head->head_id;
     n->reach = reach_create(n->head->loop, n->head->log, &cfg, &hooks);
 }
 

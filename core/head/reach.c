@@ -22,15 +22,16 @@
 #define PAUSE_MIN_NS NS_PER_S
 #define PAUSE_MAX_NS (60 * NS_PER_S)
 #define SETTLED_NS (60 * NS_PER_S) /* an agent that lived so long had no trouble in starting */
-#define STOP_NS (3 * NS_PER_S)     /* the link process was asked to end */
-#define WORDS_MAX 400              /* of what an agent says on its stderr, in one line */
+#define REFRESH_NS (20 * 3600 * NS_PER_S) /* unused copies of hive go after 30 days */
+#define STOP_NS (3 * NS_PER_S)            /* the link process was asked to end */
+#define WORDS_MAX 400                     /* of what an agent says on its stderr, in one line */
 
 struct reach {
     struct ev_loop *loop;
     const struct log *log;
     struct reach_hooks hooks;
     struct ssh_deploy_program *program; /* borrowed; NULL: nothing can be copied */
-    char *runtime_dir, *host;
+    char *runtime_dir, *host, *id;
 
     struct ssh_link_starting *starting;
     struct ssh_link_client *client;
@@ -42,7 +43,7 @@ struct reach {
     int agent_fd;       /* our end, until it is handed over */
     int64_t began_ns;   /* when the agent was started */
     struct ev_io words; /* the agent's stderr; fd -1: none */
-    struct ev_timer again;
+    struct ev_timer again, refresh;
     int64_t pause_ns;
 
     struct reach_status status;
@@ -318,17 +319,40 @@ static void begin_deploy(struct reach *r)
 {
     struct ssh_deploy_options o = { .program = r->program,
                                     .version = HIVE_VERSION,
-                                    .id = r->host,
+                                    .id = r->id,
                                     .shell_only = !r->program,
                                     .progress = on_progress,
                                     .done = on_deployed,
                                     .arg = r };
     struct err err = ERR_INIT;
 
+    ssh_deploy_cancel(r->deploy);
     become(r, REACH_COPYING);
     r->deploy = ssh_deploy_start(r->loop, r->client, &o, &err);
     if (!r->deploy)
         wait_after(r, &err);
+}
+
+/* The file there is in use: somebody has to say so once in a while. */
+static void on_refreshed(const struct ssh_deploy_result *result, void *arg)
+{
+    struct reach *r = arg;
+
+    r->deploy = NULL;
+    if (result->err.kind != ERR_NONE)
+        log_info(r->log, "%s: %s", r->host, result->err.msg);
+}
+
+static void on_refresh(struct ev_timer *t)
+{
+    struct reach *r = CONTAINER_OF(t, struct reach, refresh);
+    struct ssh_deploy_options o = {
+        .program = r->program, .version = HIVE_VERSION, .id = r->id, .done = on_refreshed, .arg = r
+    };
+
+    ev_timer_set_after(r->loop, t, REFRESH_NS);
+    if (r->run && !r->deploy && r->program)
+        r->deploy = ssh_deploy_start(r->loop, r->client, &o, NULL);
 }
 
 /* ---- the link ---- */
@@ -438,6 +462,9 @@ struct reach *reach_create(struct ev_loop *loop, const struct log *log,
     r->program = cfg->program;
     r->runtime_dir = mem_strdup(cfg->runtime_dir);
     r->host = mem_strdup(cfg->host);
+    r->id = mem_printf("%s %s", cfg->id, cfg->host);
+    r->refresh.fn = on_refresh;
+    ev_timer_set_after(loop, &r->refresh, REFRESH_NS);
     r->agent_fd = r->words.fd = -1;
     r->pause_ns = PAUSE_MIN_NS;
     r->interval_s = 10;
@@ -457,8 +484,10 @@ void reach_destroy(struct reach *r)
     if (!r)
         return;
     drop_all(r);
+    ev_timer_clear(&r->refresh);
     free(r->runtime_dir);
     free(r->host);
+    free(r->id);
     free(r);
 }
 

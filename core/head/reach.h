@@ -43,6 +43,7 @@ struct reach_status {
 struct reach_config {
     const char *runtime_dir;            /* absolute */
     const char *host;                   /* as ssh would be told: "big.local", "ann@big" */
+    const char *id;                     /* of who reaches it: no two heads have the same */
     struct ssh_deploy_program *program; /* what is copied there; borrowed. NULL: nothing
                                          can be, and so nothing runs there */
 };
