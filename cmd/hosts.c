@@ -286,7 +286,7 @@ static int check_or_trust(const struct hosts_args *args, char **words, size_t co
 {
     struct hosts_args a = *args;
 
-    if (a.timeout_ns == 0)
+    if (a.timeout_ns < 0)
         a.timeout_ns = CHECK_TIMEOUT_NS;
     return fn(&a, words, count);
 }
@@ -354,7 +354,7 @@ static int find_verb(const struct cmd *cmd, const char *word, int *code)
 
 static int run(const struct cmd *cmd, int argc, char **argv)
 {
-    struct hosts_args a = { 0 };
+    struct hosts_args a = { .timeout_ns = -1 };
     int first, code, verb;
     const char *wrong;
     size_t count;
@@ -368,7 +368,7 @@ static int run(const struct cmd *cmd, int argc, char **argv)
     count = (size_t)(argc - first);
     if (count < verbs[verb].least || count > verbs[verb].most)
         return cmd_usage(cmd, "%s", verbs[verb].want);
-    if (a.timeout_ns != 0 && a.timeout_ns < NS_PER_MS)
+    if (a.timeout_ns >= 0 && a.timeout_ns < NS_PER_MS)
         return cmd_usage(cmd, "--timeout has to be longer");
     if ((wrong = misplaced(&a, verb)) != NULL)
         return cmd_usage(cmd, "%s", wrong);
@@ -389,7 +389,7 @@ static const char *const synopsis[] = {
 
 static const struct cmd_example examples[] = {
     { "hive hosts add big.local", "make it a node; nothing needs to be installed there" },
-    { "hive submit --node big.local -- hostname", "run something on it" },
+    { "hive hosts list", "which are nodes, and what is in the way of others" },
     { "hive hosts check build1 build2", "can they be reached, and may you run commands there?" },
     { "hive hosts trust build1", "look at its key, and put it into ~/.ssh/known_hosts" },
     { "hive hosts trust --replace ann@build1:2222", "it was installed anew and has another key" },
@@ -399,7 +399,7 @@ static const struct cmd_example examples[] = {
 const struct cmd cmd_hosts = {
     .name = "hosts",
     .group = CMD_GROUP_MACHINES,
-    .summary = "add hosts you can ssh into as nodes; check them, trust their keys",
+    .summary = "make hosts you can ssh into nodes; check and trust them",
     .synopsis = synopsis,
     .description =
         "A HOST is a name as ssh knows it, USER@HOST, USER@HOST:PORT or ssh://USER@HOST:PORT. What "

@@ -13,7 +13,7 @@ struct hosts_probe;
 struct jsonw;
 
 struct hosts_args {
-    int64_t timeout_ns; /* 0: the word's own */
+    int64_t timeout_ns; /* negative: the word's own */
     const char *name;
     int64_t threads, memory;
     bool json, ask, yes, replace, any, no_wait;

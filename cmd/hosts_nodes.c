@@ -188,7 +188,7 @@ int hosts_add(const struct hosts_args *args, char **words, size_t count)
     struct err err = ERR_INIT;
     int code = CMD_OK;
 
-    if (a.timeout_ns == 0)
+    if (a.timeout_ns < 0)
         a.timeout_ns = ADD_TIMEOUT_NS;
     if (client_open(&c, &err) != 0)
         code = cmd_fail(&err);
@@ -212,7 +212,7 @@ int hosts_import(const struct hosts_args *args, char **words, size_t count)
     int code = CMD_OK;
 
     (void)count;
-    if (a.timeout_ns == 0)
+    if (a.timeout_ns < 0)
         a.timeout_ns = ADD_TIMEOUT_NS;
     if (fs_read_file(words[0], HOSTS_FILE_MAX, &text, &err) != 0 ||
         hosts_file_parse(words[0], buf_data(&text), buf_len(&text), &f, &warnings, &err) != 0)
