@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "cmd/hosts_jump.h"
 #include "sys/getent.h"
 
 #include <unistd.h>
@@ -112,6 +113,8 @@ static void probe_hang_up(struct hosts_probe *p)
     p->channel = NULL;
     ssh_client_destroy(p->client);
     p->client = NULL;
+    hosts_jump_end(p->jump);
+    p->jump = NULL;
 }
 
 /* At `step`, by `err`; NULL: as far as it should come. */
@@ -339,7 +342,9 @@ static void on_connected(void *arg, int fd, const struct err *err)
         probe_end(p, HOSTS_CONNECT, &why);
         return;
     }
-    if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0)
+    if (p->jump)
+        snprintf(p->address, sizeof p->address, "through %s", hosts_jump_word(p->jump));
+    else if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0)
         ssh_connect_address_text(&peer, p->address, sizeof p->address);
     start_client(p, fd);
 }
@@ -477,11 +482,7 @@ static int read_config(struct hosts_probe *p, struct err *err)
     if (ssh_config_read(&in, &p->config, err) != 0)
         return -1;
     p->configured = true;
-    if (p->config.jump_count > 0) {
-        err_set(err, ERR_UNPROCESS,
-                "%s is reached through %s (ProxyJump), and hive hosts can't go through other hosts",
-                p->short_name, p->config.jump[0].host);
-    } else if (p->config.needs_system) {
+    if (p->config.needs_system) {
         err_set(err, ERR_UNPROCESS, "%s: only the system's ssh can do what is asked for: %s",
                 p->short_name, p->config.why ? p->config.why : "see ssh_config");
     } else {
@@ -493,6 +494,17 @@ static int read_config(struct hosts_probe *p, struct err *err)
     }
     p->needs_system = true;
     return err_hint(err, "check it with the system's ssh: ssh %s %s", p->word, COMMAND);
+}
+
+static void start_jump(struct hosts_probe *p)
+{
+    struct err err = ERR_INIT;
+    int64_t left = p->deadline_ns - clock_mono_ns(ev_clock(p->run->loop));
+
+    p->step = HOSTS_CONNECT;
+    p->jump = hosts_jump_start(p->run->loop, &p->config, left, on_connected, p, &err);
+    if (!p->jump)
+        probe_end(p, HOSTS_CONNECT, &err);
 }
 
 static void probe_start(struct hosts_probe *p)
@@ -510,7 +522,10 @@ static void probe_start(struct hosts_probe *p)
     }
     /* Later than the steps' own deadlines, which know more to say. */
     ev_timer_set(p->run->loop, &p->timer, p->deadline_ns + NS_PER_S / 4);
-    start_lookup(p);
+    if (p->config.jump_count > 0)
+        start_jump(p);
+    else
+        start_lookup(p);
 }
 
 /* --- all of them -------------------------------------------------------------------------------- */

@@ -67,6 +67,7 @@ struct hosts_probe {
     size_t address_count;
     struct resolve_request *lookup;
     struct ssh_connect *connect;
+    struct hosts_jump *jump; /* instead of all three */
     struct ssh_known_hosts *known, *nothing_known;
     struct ssh_config bare; /* `config` without keys to log in with; borrows all of it */
     struct ssh_client *client;

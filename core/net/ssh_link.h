@@ -57,6 +57,11 @@ struct ssh_link_options {
     void *arg;
 };
 
+/* The hosts that ssh_config says to go through (ProxyJump), as the word of their link; malloc'd. NULL:
+ * none. */
+struct ssh_config;
+char *ssh_link_jumps(const struct ssh_config *config);
+
 /* The listening socket, in a folder of our own (0700). ERR_CONFLICT: that link process is there. */
 int ssh_link_listen(const char *runtime_dir, const char *word, struct err *err);
 /* listen_fd is the link's from then on, and its file too, also when it fails. */

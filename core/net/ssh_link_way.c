@@ -31,8 +31,7 @@ static int read_config(struct ssh_link *link, const char *hop, struct ssh_config
     return rc;
 }
 
-/* The hosts of a ProxyJump as a word; NULL for none. */
-static char *jumps_word(const struct ssh_config *config)
+char *ssh_link_jumps(const struct ssh_config *config)
 {
     struct buf word = BUF_INIT;
 
@@ -56,7 +55,7 @@ static char *through(const char *word, const struct ssh_config *config)
 {
     const char *comma = strrchr(word, ',');
 
-    return comma ? mem_strndup(word, (size_t)(comma - word)) : jumps_word(config);
+    return comma ? mem_strndup(word, (size_t)(comma - word)) : ssh_link_jumps(config);
 }
 
 /* --- circles ------------------------------------------------------------------------------------ */

@@ -69,7 +69,18 @@ Host short
     HostName alpha
     User alice
 Host far
+    HostName gamma
     ProxyJump alpha
+Host nowhere
+    HostName gamma
+    Port 2
+    ProxyJump alpha
+Host behind
+    HostName gamma
+    ProxyJump gate
+Host gate
+    HostName alpha
+    Port 3
 Host proxied
     ProxyCommand nc %h %p
 Host hashed
@@ -85,11 +96,23 @@ Host *
 END
 hosts check short
 is 'a host of ~/.ssh/config' "$status/$(state short)" 0/ok
-hosts check --json far proxied
+hosts check --json proxied
 is 'what only the system ssh can do' \
-    "$status $(printf '%s\n' "$out" | jq -r '.hosts[] | "\(.status) \(.needs_system_ssh)"' | tr '\n' ' ')" '1 config true config true '
-hosts check far
-has 'is said' "$err" "check it with the system's ssh: ssh far exec true"
+    "$status $(printf '%s\n' "$out" | jq -r '.hosts[] | "\(.status) \(.needs_system_ssh)"' | tr '\n' ' ')" '1 config true '
+hosts check proxied
+has 'is said' "$err" "check it with the system's ssh: ssh proxied exec true"
+
+# --- through other hosts ---
+
+hosts check --json far
+is 'a host behind another' "$status/$(printf '%s\n' "$out" | jq -r '.hosts[0]|.status+" "+.address')" '0/ok through alpha'
+hosts check nowhere
+is 'a port there where nobody listens' "$status/$(state nowhere)" 1/connect
+like 'and why' "$err" 'through alpha: '
+hosts check --timeout 5s behind
+is 'a host behind one that is not reached' "$status/$(state behind)" 1/connect
+like 'and which' "$err" 'through gate: .*refused'
+for host in alpha gate; do hive link --stop $host; done
 
 # --- logging in ---
 
