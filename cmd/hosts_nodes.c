@@ -239,6 +239,22 @@ int hosts_import(const struct hosts_args *args, char **words, size_t count)
 
 /* ---- remove ---- */
 
+static int remove_one(struct client *c, const char *name)
+{
+    struct err err = ERR_INIT;
+    yyjson_doc *before = call_node(c, "GET", name, &err);
+    yyjson_doc *doc = before ? call_node(c, "DELETE", name, &err) : NULL;
+    const char *status = view_str(first_node(before), "status");
+    int code = doc ? CMD_OK : cmd_fail(&err);
+
+    if (doc && !str_eq(status, "up") && !str_eq(status, "drained") &&
+        *view_str(first_node(before), "version"))
+        cmd_msg("%s can't be reached now: what was copied there, ~/.cache/hive, stays", name);
+    yyjson_doc_free(before);
+    yyjson_doc_free(doc);
+    return code;
+}
+
 int hosts_remove(const struct hosts_args *a, char **words, size_t count)
 {
     struct client c;
@@ -249,11 +265,8 @@ int hosts_remove(const struct hosts_args *a, char **words, size_t count)
     if (client_open(&c, &err) != 0)
         code = cmd_fail(&err);
     for (size_t i = 0; i < count && code != CMD_NO_DAEMON; i++) {
-        yyjson_doc *doc = call_node(&c, "DELETE", words[i], &err);
-        if (!doc)
-            code = cmd_fail(&err);
-        yyjson_doc_free(doc);
-        err = (struct err)ERR_INIT;
+        int rc = remove_one(&c, words[i]);
+        code = rc == CMD_OK ? code : rc;
     }
     client_close(&c);
     return code;

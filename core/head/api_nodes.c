@@ -2,7 +2,9 @@
 /* Nodes: listing them, adding hosts and removing them. */
 #include "head/api_priv.h"
 
+#include "base/clock.h"
 #include "base/str.h"
+#include "store/store.h"
 
 #define WORD_MAX 256
 
@@ -162,4 +164,65 @@ void api_node_connect(struct api_call *c)
         api_reply_error(c->req, &err);
     else
         reply_nodes(c->head, c->req, c->name);
+}
+
+/* ---- measurements over time ---- */
+
+#define SECONDS_MAX INT64_C(157680000) /* five years, the oldest that is kept */
+
+/* "cpu_percent,load1" as bits; absent: all. */
+static int read_series(struct api_call *c, uint64_t *series, struct err *err)
+{
+    char *text = api_query_str(c, "series");
+    int rc = 0;
+
+    *series = text && *text ? 0 : (UINT64_C(1) << STORE_SERIES_COUNT) - 1;
+    for (const char *p = text; p && *p && rc == 0; p += *p == ',') {
+        size_t len = strcspn(p, ",");
+        int i = 0;
+        while (i < STORE_SERIES_COUNT &&
+               (strlen(store_series_name(i)) != len || strncmp(store_series_name(i), p, len) != 0))
+            i++;
+        if (i < STORE_SERIES_COUNT) {
+            *series |= UINT64_C(1) << i;
+        } else {
+            rc = err_set(err, ERR_INVALID, "series: there is no '%.*s'", len < 40 ? (int)len : 40,
+                         p);
+            err_hint(err, "left out, all are listed: cpu_percent, iowait_percent, load1 and so on");
+        }
+        p += len;
+    }
+    free(text);
+    return rc;
+}
+
+void api_node_metrics(struct api_call *c)
+{
+    struct head_history q = { .node = c->name, .max_points = 360 };
+    int64_t seconds = 3600;
+    struct buf b = BUF_INIT;
+    struct err err = ERR_INIT;
+    struct jsonw w;
+    int rc = -1;
+
+    if (api_query_int(c, "seconds", 1, SECONDS_MAX, &seconds) < 0 ||
+        api_query_int(c, "points", 1, 10000, &q.max_points) < 0)
+        return;
+    q.to_ns = clock_wall_ns(ev_clock(c->api->loop));
+    q.from_ns = q.to_ns - seconds * NS_PER_S;
+    open_answer(&w, &b);
+    jsonw_str(&w, "node", c->name);
+    if (read_series(c, &q.series, &err) == 0)
+        rc = head_node_history(c->head, &q, &w, &err);
+    jsonw_obj_close(&w);
+    if (rc == 1) {
+        api_reply(c->req, 200, &b);
+        return;
+    }
+    buf_fini(&b);
+    if (rc == 0) {
+        err_set(&err, ERR_NOT_FOUND, "there is no node '%.60s'", c->name);
+        err_hint(&err, "list them with: hive status nodes");
+    }
+    api_reply_error(c->req, &err);
 }

@@ -149,6 +149,16 @@ size_t head_queue(struct head *h, uint32_t status_mask, const char *user, int64_
                   int64_t *total);
 /* Writes the node objects into an open array; `name`: only that one, NULL: all. Returns how many. */
 size_t head_nodes(struct head *h, const char *name, struct jsonw *w);
+/* Measurements of a node over time. */
+struct head_history {
+    const char *node;
+    uint64_t series;        /* bits of enum store_series */
+    int64_t from_ns, to_ns; /* wall */
+    int64_t max_points;
+};
+/* Writes "series" and "points" into an open object. 1, 0 (there is no such node), -1. */
+int head_node_history(struct head *h, const struct head_history *q, struct jsonw *w,
+                      struct err *err);
 void head_node_name(struct head *h, const char **name, const char **address);
 /* Jobs, and tasks instead of the arrays they belong to. Running are those that have begun: one that
  * is lined up is still queued. */

@@ -331,3 +331,55 @@ void head_node_put_measured(struct head_node *n, struct jsonw *w)
         put_sample(w, &own);
     }
 }
+
+/* ---- over time ---- */
+
+static void put_values(struct jsonw *w, const char *key, uint64_t series, const float *v)
+{
+    jsonw_arr_open(w, key);
+    for (int i = 0; i < STORE_SERIES_COUNT; i++)
+        if (series >> i & 1 && isnan(v[i]))
+            jsonw_null(w, NULL);
+        else if (series >> i & 1)
+            jsonw_double(w, NULL, (double)(int64_t)((double)v[i] * 100 + 0.5) / 100);
+    jsonw_arr_close(w);
+}
+
+struct history {
+    const struct head_history *q;
+    struct jsonw *w;
+};
+
+static bool put_point(void *arg, const struct store_point *p)
+{
+    const struct history *t = arg;
+
+    jsonw_obj_open(t->w, NULL);
+    jsonw_time(t->w, "at", p->wall_ns);
+    jsonw_int(t->w, "seconds", p->width_ns / NS_PER_S);
+    put_values(t->w, "mean", t->q->series, p->mean);
+    put_values(t->w, "min", t->q->series, p->min);
+    put_values(t->w, "max", t->q->series, p->max);
+    jsonw_obj_close(t->w);
+    return true;
+}
+
+int head_node_history(struct head *h, const struct head_history *q, struct jsonw *w,
+                      struct err *err)
+{
+    struct head_node *n = head_node_find(h, q->node);
+    struct history t = { q, w };
+
+    if (!n)
+        return 0;
+    jsonw_arr_open(w, "series");
+    for (int i = 0; i < STORE_SERIES_COUNT; i++)
+        if (q->series >> i & 1)
+            jsonw_str(w, NULL, store_series_name(i));
+    jsonw_arr_close(w);
+    jsonw_arr_open(w, "points");
+    int rc = store_metrics_read(h->store, n->id, q->series, q->from_ns, q->to_ns, q->max_points,
+                                put_point, &t, err);
+    jsonw_arr_close(w);
+    return rc == 0 ? 1 : -1;
+}

@@ -125,6 +125,9 @@ fits POST $p/nodes $p/nodes -H "$J" -d '{"host":"-o"}'
 fits GET "$p/nodes/{name}" "$p/nodes/far"
 fits GET "$p/nodes/{name}" "$p/nodes/frob"
 fits POST "$p/nodes/{name}/connect" "$p/nodes/far/connect"
+fits GET "$p/nodes/{name}/metrics" "$p/nodes/far/metrics?seconds=60&points=5&series=load1,cpu_percent"
+fits GET "$p/nodes/{name}/metrics" "$p/nodes/far/metrics?series=frob"
+fits GET "$p/nodes/{name}/metrics" "$p/nodes/frob/metrics"
 fits DELETE "$p/nodes/{name}" "$p/nodes/far"
 fits DELETE "$p/nodes/{name}" "$p/nodes/frob"
 for path in nodes status cluster/status health version; do fits GET $p/$path $p/$path; done

@@ -149,6 +149,12 @@ lab_trust gamma
 curl -s -X POST -H 'Content-Type: application/json' "$url/api/v1/nodes/gamma/connect" >/dev/null
 wait_until 'trusted, it is up again' 60 node_is gamma .status up
 
+# --- over time ---
+
+points() { curl -s -m 10 "$url/api/v1/nodes/$1/metrics?series=cpu_percent,memory_available_bytes" | jq '[.points[]|select(.mean[1]>0)]|length'; }
+wait_until 'what a node does is kept over time' 60 eval '[ "$(points alpha)" -ge 2 ]'
+wait_until 'what this machine does, too' 60 eval '[ "$(points "$(hostname)")" -ge 1 ]'
+
 # --- a host where hive can't run ---
 
 lab_host delta arch=aarch64
