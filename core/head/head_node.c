@@ -330,6 +330,11 @@ static bool load_row(void *arg, const struct store_node *row)
             h->nodes[0]->id = row->id;
         return true;
     }
+    if (str_eq(row->name, h->node_name)) {
+        log_warning(h->log, "the host %s can't be used: this machine has that name now", row->name);
+        h->nodes[0]->id = row->id; /* the row stays as it is, for the day when it has another */
+        return true;
+    }
     n = node_make(h, row->name);
     doc = jsonx_parse(row->config, strlen(row->config), NULL);
     o = yyjson_doc_get_root(doc);

@@ -256,3 +256,17 @@ TEST(a_host_that_is_only_measured_takes_no_jobs)
     CHECK(head_node_again(r.head, "nowhere", &err) != 0);
     rig_fini(&r);
 }
+
+TEST(a_host_with_the_name_of_this_machine)
+{
+    begin();
+    CHECK_INT(add("big", "big", false), ERR_NONE);
+    rig_set(&r, CONF_daemon_node_name, "big");
+    rig_restart(&r);
+    expect_nodes("big own any up");
+    CHECK_INT(take_away("big"), ERR_CONFLICT);
+    rig_set(&r, CONF_daemon_node_name, "n1");
+    rig_restart(&r);
+    expect_nodes("n1 own any up,big ssh down");
+    rig_fini(&r);
+}
