@@ -10,10 +10,12 @@
 #include "base/clock.h"
 #include "base/conf.h"
 #include "base/fs.h"
+#include "base/hosts_file.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "ev/ev.h"
 #include "head/api.h"
+#include "head/beowulf.h"
 #include "head/head.h"
 #include "net/sock.h"
 #include "node/node.h"
@@ -56,8 +58,10 @@ struct daemon {
     struct ev_loop *loop;
     struct head *head;
     struct api *api;
+    struct beowulf *beowulf;
+    const struct daemon_as *as;
     struct ev_signal term, intr, hup;
-    char *state_dir, *runtime_dir, *socket;
+    char *state_dir, *runtime_dir, *socket, *beowulf_socket;
     struct sock_addr addr;
     bool failed;
 };
@@ -150,6 +154,68 @@ static void address_text(const struct daemon *d, bool tcp, struct buf *b)
         buf_append_str(b, "local");
 }
 
+/* ---- as Beowulf's daemon ---- */
+
+static int serve_beowulf(struct daemon *d, struct err *err)
+{
+    const char *env = getenv("HOME");
+    char *home = env && *env ? mem_strdup(env) : sys_user_home(getuid());
+    char *folder = fs_join(home, ".beowulf/run"), *path = fs_join(folder, "daemon");
+    int fd = fs_mkdir_p(folder, 0700, err) == 0 ? sock_listen_unix(path, SOCK_STREAM, err) : -1;
+
+    if (fd >= 0 && (d->beowulf = beowulf_create(d->loop, &d->log, d->head, fd, err)) != NULL) {
+        d->beowulf_socket = mem_strdup(path);
+        log_info(&d->log, "Socket server listening on %s", path);
+    } else {
+        err_prefix(err, "Beowulf's socket");
+        err_hint(err,
+                 "does another beowulfd run? Without that socket: hive config launch.beowulf no");
+    }
+    free(path);
+    free(folder);
+    free(home);
+    return d->beowulf ? 0 : -1;
+}
+
+struct host_op {
+    struct head_op op;
+    const struct log *log;
+    char *name;
+};
+
+static void host_done(struct head_op *op, const struct err *err)
+{
+    struct host_op *h = CONTAINER_OF(op, struct host_op, op);
+
+    if (err)
+        log_error(h->log, "host %s is not added: %s", h->name, err->msg);
+    free(h->name);
+    free(h);
+}
+
+static void add_hosts(struct daemon *d)
+{
+    const struct hosts_file *hosts = d->as->hosts;
+
+    for (size_t i = 0; i < hosts->count; i++) {
+        struct buf word = BUF_INIT;
+        struct err err = ERR_INIT;
+        struct host_op *h = mem_alloc(sizeof(*h));
+        hosts_entry_format(&hosts->entries[i], &word);
+        h->op.done = host_done;
+        h->log = &d->log;
+        h->name = buf_take(&word, NULL);
+        struct head_node_spec spec = { .name = h->name, .host = h->name };
+        if (head_node_add(d->head, &spec, &h->op, &err) == 0)
+            continue;
+        if (err.kind != ERR_CONFLICT) /* it is a node already */
+            log_error(&d->log, "host %s is not added: %s", h->name, err.msg);
+        free(h->name);
+        free(h);
+    }
+    log_info(&d->log, "Loaded %zu hosts", hosts->count);
+}
+
 static int start(struct daemon *d, int spawner_fd, bool tcp, struct err *err)
 {
     struct buf address = BUF_INIT;
@@ -170,6 +236,12 @@ static int start(struct daemon *d, int spawner_fd, bool tcp, struct err *err)
         return -1;
     address_text(d, tcp, &address);
     head_set_address(d->head, buf_data(&address));
+    if (conf_bool(d->conf, CONF_launch_beowulf) && serve_beowulf(d, err) != 0) {
+        buf_fini(&address);
+        return -1;
+    }
+    if (d->as && d->as->hosts)
+        add_hosts(d);
     api_set_head(d->api, d->head);
     log_info(&d->log, "hive %s is ready: socket %s%s%s", HIVE_VERSION, d->socket,
              tcp ? ", API at http://" : "", tcp ? buf_data(&address) : "");
@@ -229,6 +301,7 @@ static int run(struct daemon *d, int64_t ready_fd, struct err *err)
 
 static void tear_down(struct daemon *d)
 {
+    beowulf_destroy(d->beowulf);
     api_destroy(d->api);
     head_destroy(d->head);
     if (d->loop) {
@@ -239,18 +312,21 @@ static void tear_down(struct daemon *d)
     }
     if (d->head && d->socket)
         unlink(d->socket);
+    if (d->beowulf_socket)
+        unlink(d->beowulf_socket);
+    free(d->beowulf_socket);
     free(d->state_dir);
     free(d->runtime_dir);
     free(d->socket);
 }
 
-static int run_daemon(struct conf *conf, int64_t ready_fd)
+static int run_daemon(struct conf *conf, int64_t ready_fd, const struct daemon_as *as)
 {
     static const char levels[] = "ewid";
-    struct daemon d = { .conf = conf, .log_fd = STDERR_FILENO };
+    struct daemon d = { .conf = conf, .log_fd = STDERR_FILENO, .as = as };
     struct err err = ERR_INIT;
 
-    d.log.write = log_write_fd;
+    d.log.write = as ? as->log_write : log_write_fd;
     d.log.arg = &d.log_fd;
     d.log.level =
         (enum log_level)(strchr(levels, conf_str(conf, CONF_daemon_log_level)[0]) - levels);
@@ -264,7 +340,12 @@ static int run_daemon(struct conf *conf, int64_t ready_fd)
 
 int daemon_run(struct conf *conf)
 {
-    return run_daemon(conf, 0);
+    return run_daemon(conf, 0, NULL);
+}
+
+int daemon_run_as(struct conf *conf, const struct daemon_as *as)
+{
+    return run_daemon(conf, 0, as);
 }
 
 /* -c FILE: hive.conf syntax, or the Go workload manager's JSON by its first character. */
@@ -311,7 +392,7 @@ static int daemon_main(const struct cmd *cmd, int argc, char **argv)
         snprintf(number, sizeof(number), "%lldB", (long long)a.memory);
         rc = conf_set(conf, CONF_daemon_memory, number, CONF_FROM_FLAG, &err);
     }
-    return rc == 0 ? run_daemon(conf, a.ready_fd) : cmd_fail(&err);
+    return rc == 0 ? run_daemon(conf, a.ready_fd, NULL) : cmd_fail(&err);
 }
 
 static const char *const synopsis[] = {

@@ -10,8 +10,8 @@ static const struct {
     const char *command;
     const char *option; /* NULL: the command itself */
 } later[] = {
-    { "launch", NULL },         { "token", NULL },         { "drain", NULL },
-    { "resume", NULL },         { "top", NULL },           { "doctor", NULL },
+    { "launch", "cli" },        { "launch", "silent" },    { "token", NULL },
+    { "drain", NULL },          { "resume", NULL },        { "top", NULL },
     { "desktop", NULL },        { "service", NULL },       { "install", NULL },
     { "config", "import" },     { "daemon", "head" },      { "daemon", "join" },
     { "submit", "gpu-memory" }, { "submit", "retry-oom" }, { "submit", "nodes" },

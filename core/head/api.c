@@ -4,7 +4,6 @@
 
 #include "base/str.h"
 #include "head/spec.h"
-#include "sys/sys.h"
 
 #include <unistd.h>
 
@@ -109,9 +108,9 @@ uid_t api_uid(struct http_request *req)
     return http_request_uid(req, &uid, NULL) == 0 ? uid : getuid();
 }
 
-char *api_user(struct http_request *req)
+char *api_user(struct api_call *c)
 {
-    return sys_user_name(api_uid(req));
+    return head_user_name(c->head, api_uid(c->req));
 }
 
 int api_match(const char *path, const char *pattern, struct api_call *c)

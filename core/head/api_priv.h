@@ -60,7 +60,7 @@ int api_no_job(struct api_call *c, struct err *err);
 /* The user behind the request. */
 uid_t api_uid(struct http_request *req);
 /* The name of that one, or the uid when it has none or it can't be found out. malloc'd. */
-char *api_user(struct http_request *req);
+char *api_user(struct api_call *c);
 
 /* api_guard.c: who may ask what. False when it has answered. */
 bool api_guard(struct api *a, struct http_request *req);

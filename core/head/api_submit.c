@@ -284,7 +284,7 @@ static void submit(struct api_call *c, bool bulk)
 
     p->bulk = bulk;
     p->op.done = on_done;
-    p->user = api_user(c->req);
+    p->user = api_user(c);
     yyjson_doc *doc = jsonx_parse(body, len, &err);
     if (doc && dry_run) {
         rc = read_specs(c, yyjson_doc_get_root(doc), &specs, &count, p, &err);

@@ -2,10 +2,12 @@
 /* The head's life: opening, loading the queue, closing. */
 #include "base/mem.h"
 
+#include "head/head_allocate.h"
 #include "head/head_node.h"
 #include "head/head_priv.h"
 
 #include "base/buf.h"
+#include "sys/nss_user.h"
 #include "sys/sys.h"
 
 #include <unistd.h>
@@ -103,18 +105,17 @@ static void load_use(void *arg, const char *user, double use, int64_t wall_ns)
     sched_user_add_use(h->sched, sched_user(h->sched, user), use, now - ago);
 }
 
-static char **make_base_env(struct head *h)
+static char **make_base_env(const struct head *h, const struct nss_user *me)
 {
     static const char *const passed[] = {
         "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", NULL
     };
     char **env = mem_alloc_array(16, sizeof(*env));
     size_t n = 0;
-    char *user = sys_user_name(getuid()), *shell = sys_user_shell(getuid());
     env[n++] = mem_printf("HOME=%s", h->home);
-    env[n++] = mem_printf("USER=%s", user);
-    env[n++] = mem_printf("LOGNAME=%s", user);
-    env[n++] = mem_printf("SHELL=%s", shell);
+    env[n++] = mem_printf("USER=%s", me->name);
+    env[n++] = mem_printf("LOGNAME=%s", me->name);
+    env[n++] = mem_printf("SHELL=%s", me->shell);
     for (size_t i = 0; passed[i]; i++) {
         const char *v = getenv(passed[i]);
         if (v)
@@ -122,9 +123,34 @@ static char **make_base_env(struct head *h)
     }
     if (!getenv("PATH"))
         env[n++] = mem_strdup("PATH=/usr/local/bin:/usr/bin:/bin");
-    free(user);
-    free(shell);
     return env;
+}
+
+/*
+ * Who may ask is our own user and root (api_guard.c): their names are found out once, here, where
+ * asking a directory may keep us waiting some seconds. Later nothing is looked up any more.
+ */
+static void learn_users(struct head *h)
+{
+    struct nss_user me, root;
+    struct err err = ERR_INIT;
+
+    if (nss_user_self(&me, &err) != 0)
+        log_warning(h->log, "jobs get the user's number as its name: %s", err.msg);
+    h->user = mem_strdup(me.name);
+    h->home = mem_strdup(me.home);
+    h->base_env = make_base_env(h, &me);
+    if (nss_user_by_uid(0, NULL, &root, NULL) == 0)
+        h->root = mem_strdup(root.name);
+    nss_user_fini(&root);
+    nss_user_fini(&me);
+}
+
+char *head_user_name(const struct head *h, uid_t uid)
+{
+    if (uid == getuid())
+        return mem_strdup(h->user);
+    return uid == 0 && h->root ? mem_strdup(h->root) : mem_printf("%u", (unsigned)uid);
 }
 
 /* Names this start of the machine; 0 when it can't be told. */
@@ -180,8 +206,7 @@ static int open_all(struct head *h, const struct head_config *cfg, int *spawner_
     h->node_name = *name ? mem_strdup(name) : sys_hostname();
     if (head_nodes_load(h, err) != 0)
         return -1;
-    h->home = sys_user_home(getuid());
-    h->base_env = make_base_env(h);
+    learn_users(h);
     struct sched_resources have, used;
     sched_node_get(h->sched, 0, &have, &used);
     struct node_config nc = { .state_dir = cfg->state_dir,
@@ -199,6 +224,7 @@ static int open_all(struct head *h, const struct head_config *cfg, int *spawner_
         return -1;
     if (load_queue(h, err) != 0)
         return -1;
+    head_allocate_begin(h);
     head_nodes_begin(h);
     return 0;
 }
@@ -298,6 +324,7 @@ void head_destroy(struct head *h)
     ev_timer_clear(&h->timer);
     ev_timer_clear(&h->prune_timer);
     ev_timer_clear(&h->line_timer);
+    head_allocate_end(h);
     head_nodes_end(h);
     node_destroy(h->node);
     free_runs(&h->runs);
@@ -320,6 +347,8 @@ void head_destroy(struct head *h)
     free(h->address);
     free(h->node_name);
     free(h->home);
+    free(h->user);
+    free(h->root);
     free(h);
 }
 

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct conf;
 struct err;
@@ -119,6 +120,10 @@ int head_node_add(struct head *h, const struct head_node_spec *s, struct head_op
 int head_node_remove(struct head *h, const char *name, struct head_op *op, struct err *err);
 /* Tries to reach it now. ERR_NOT_FOUND. */
 int head_node_again(struct head *h, const char *name, struct err *err);
+
+/* The name of a user who may ask, as it was when the head was created; the number of one without a
+ * name. malloc'd. */
+char *head_user_name(const struct head *h, uid_t uid);
 
 /* Reading. Everything below shows committed state plus what memory knows (reasons, live tasks). */
 struct store *head_store(struct head *h);

@@ -271,6 +271,28 @@ void head_node_sampled(struct head_node *n, const struct link_sample *s)
     apply_measured(n, s);
 }
 
+int64_t head_node_latest(struct head_node *n, struct link_sample *out, int32_t *users)
+{
+    const char *names[SAMPLE_USERS_MAX + 1];
+    const struct sample *own = NULL;
+
+    link_sample_clear(out);
+    *users = -1;
+    if (n->kind == HEAD_NODE_OWN) {
+        own = node_measure(n->head->node);
+        own_sample(n->head, out, names);
+        if (own) /* what is available is of the machine, not of our control group */
+            out->memory_total_bytes = own->memory.total;
+    } else if (n->sample) {
+        *out = n->sample->s;
+    }
+    if (out->users)
+        for (*users = 0; out->users[*users]; (*users)++)
+            ;
+    out->users = NULL;
+    return own ? own->taken_ns : n->sample ? n->sample->mono_ns : 0;
+}
+
 /* ---- for clients ---- */
 
 /* As exact as it was measured: hundredths. */

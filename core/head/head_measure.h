@@ -6,11 +6,15 @@
 #ifndef HIVE_HEAD_HEAD_MEASURE_H
 #define HIVE_HEAD_HEAD_MEASURE_H
 
+#include <stdint.h>
+
 struct head;
 struct head_node;
 struct head_run;
 struct jsonw;
 struct link_sample;
+
+#define HEAD_MEASURE_NS INT64_C(10000000000) /* while nobody looks */
 
 void head_measure_begin(struct head *h);
 /* Writes what is not in the store yet. */
@@ -24,6 +28,10 @@ void head_measure_looked(struct head *h);
 /* A far node sent this. */
 void head_node_sampled(struct head_node *n, const struct link_sample *s);
 void head_node_sample_free(struct head_node *n);
+/* The newest measurements of a node, but for the names in it (`users`, `uses`: none), and how many
+ * users are logged in there; -1 unknown. Returns when they were made or came (monotonic), 0 when there
+ * are none. */
+int64_t head_node_latest(struct head_node *n, struct link_sample *out, int32_t *users);
 /* Writes the measured fields of a node object. */
 void head_node_put_measured(struct head_node *n, struct jsonw *w);
 

@@ -13,6 +13,7 @@
  *   head_line.c    attempts that are decided ahead
  *   head_node.c    which nodes there are; attempts get to them here
  *   head_measure.c what the nodes are doing, now and over time
+ *   head_allocate.c where applications open; head_apps.c: what they used before
  *   head_view.c    what clients see
  */
 #ifndef HIVE_HEAD_HEAD_PRIV_H
@@ -125,6 +126,7 @@ struct head {
     struct ssh_deploy_program *program; /* what is copied to hosts; NULL: not opened yet */
     bool program_failed;
     char *state_dir, *runtime_dir, *address, *node_name, *home;
+    char *user, *root; /* names of our own user, and of root; NULL: root has none */
     char **base_env;
     uint64_t fence;
     /* Attempts with a lower fence were ordered before the machine's last start. */
@@ -152,6 +154,7 @@ struct head {
     int64_t measure_s; /* interval of the far nodes' measurements */
     int64_t uses_ns;   /* when our own jobs' use was measured; monotonic */
     int64_t looked_ns, metrics_flushed_ns, metrics_pruned_ns; /* monotonic */
+    struct head_allocate *allocate; /* where applications opened; NULL: not begun */
     bool txn;     /* the turn has a transaction; the store may have lost it in a failed read */
     bool broken;  /* the store can't be trusted: no more turns */
     bool closing; /* nothing starts any more */

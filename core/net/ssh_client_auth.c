@@ -255,6 +255,8 @@ static int make_signature(struct ssh_client *c, struct client_key *k, const unsi
 {
     if (ssh_sign_userauth_alg(data, len, alg, err) != 0)
         return -1;
+    if (!k->key && !c->auth.agent)
+        return err_set(err, ERR_UNAUTH, "only its public half is here");
     if (!k->key)
         return ssh_agent_sign(c->auth.agent, (struct ssh_span){ k->blob, k->blob_len }, *alg, data,
                               len, c->opt.agent_ns, out, err);

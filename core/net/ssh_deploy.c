@@ -456,6 +456,9 @@ static struct ssh_deploy *begin(struct ssh_deploy *d, enum step step, struct buf
     return NULL;
 }
 
+/* For who has nothing to copy: words that are those of no host. */
+static const struct deploy_file no_file = { .fd = -1, .sha256 = "none", .arch = "none" };
+
 struct ssh_deploy *ssh_deploy_start(struct ev_loop *loop, struct ssh_link_client *client,
                                     const struct ssh_deploy_options *o, struct err *err)
 {
@@ -464,7 +467,7 @@ struct ssh_deploy *ssh_deploy_start(struct ev_loop *loop, struct ssh_link_client
 
     d->opt = *o;
     d->version = mem_strdup(o->version ? o->version : "");
-    d->file = &o->program->own;
+    d->file = o->program ? &o->program->own : &no_file;
     make_id(d, o->id);
     d->opt.id = d->opt.version = NULL;
     probe_command(d, &command);

@@ -85,7 +85,7 @@ struct ssh_deploy_result {
 };
 
 struct ssh_deploy_options {
-    struct ssh_deploy_program *program; /* borrowed until the end */
+    struct ssh_deploy_program *program; /* borrowed until the end; NULL: with shell_only */
     const char *version;                /* HIVE_VERSION: what a hive there has to say it is */
     /* Who does this, and to which host: what an earlier attempt of the same id left behind is
      * removed. At a time one per id. Any text; NULL: only what is a day old is removed. */

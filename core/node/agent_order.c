@@ -5,30 +5,31 @@
 #include "node/agent_priv.h"
 
 #include "base/str.h"
-#include "sys/sys.h"
+#include "sys/nss_user.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* As the daemon gives to jobs on its own machine. */
-static void make_base_env(struct agent *a)
+static void learn_user(struct agent *a)
 {
     static const char *const passed[] = { "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR" };
-    char *user = sys_user_name(getuid()), *shell = sys_user_shell(getuid());
+    struct nss_user me;
     size_t n = 0;
 
+    nss_user_self(&me, NULL); /* may take seconds where users come from elsewhere, but just once */
+    a->home = mem_strdup(me.home);
     a->base_env = mem_alloc_array(ARRAY_LEN(passed) + 6, sizeof *a->base_env);
     a->base_env[n++] = mem_printf("HOME=%s", a->home);
-    a->base_env[n++] = mem_printf("USER=%s", user);
-    a->base_env[n++] = mem_printf("LOGNAME=%s", user);
-    a->base_env[n++] = mem_printf("SHELL=%s", shell);
+    a->base_env[n++] = mem_printf("USER=%s", me.name);
+    a->base_env[n++] = mem_printf("LOGNAME=%s", me.name);
+    a->base_env[n++] = mem_printf("SHELL=%s", me.shell);
     for (size_t i = 0; i < ARRAY_LEN(passed); i++)
         if (getenv(passed[i]))
             a->base_env[n++] = mem_printf("%s=%s", passed[i], getenv(passed[i]));
     if (!getenv("PATH"))
         a->base_env[n++] = mem_strdup("PATH=/usr/local/bin:/usr/bin:/bin");
-    free(user);
-    free(shell);
+    nss_user_fini(&me);
 }
 
 static bool is_named(const char *entry, const char *const *env)
@@ -93,12 +94,9 @@ void order_fill(struct agent *a, const struct link_msg *m, struct agent_order *o
 {
     *o = (struct agent_order){ .run = m->run };
     if (!a->home)
-        a->home = sys_user_home(getuid());
-    if (m->inherit_env) {
-        if (!a->base_env)
-            make_base_env(a);
+        learn_user(a);
+    if (m->inherit_env)
         o->run.env = o->env = merge_env(a, m->run.env);
-    }
     if (m->workdir_fallback && !is_folder(m->run.workdir))
         o->run.workdir = o->workdir = fallback(a, m);
 }

@@ -10,6 +10,8 @@
 #include "ev/ev.h"
 #include "sys/getent.h"
 
+#include <unistd.h>
+
 #define NO_UID ((uid_t)-1)
 #define FIELDS 7
 
@@ -318,4 +320,22 @@ int nss_user_by_uid(uid_t uid, const struct getent_options *options, struct nss_
                     struct err *err)
 {
     return wait_for(NULL, uid, options, out, err);
+}
+
+int nss_user_self(struct nss_user *out, struct err *err)
+{
+    const char *home = getenv("HOME");
+    int rc = nss_user_by_uid(getuid(), NULL, out, err);
+
+    if (rc != 0)
+        *out = (struct nss_user){ .uid = getuid(),
+                                  .gid = getgid(),
+                                  .name = mem_printf("%u", (unsigned)getuid()),
+                                  .home = mem_strdup("/"),
+                                  .shell = mem_strdup("/bin/sh") };
+    if (home && home[0] == '/') {
+        free(out->home);
+        out->home = mem_strdup(home);
+    }
+    return rc;
 }

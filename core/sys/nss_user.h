@@ -60,5 +60,9 @@ int nss_user_by_name(const char *name, const struct getent_options *options, str
                      struct err *err);
 int nss_user_by_uid(uid_t uid, const struct getent_options *options, struct nss_user *out,
                     struct err *err);
+/* The user that this process runs as. $HOME, where it is absolute, goes before the home that the
+ * system knows. Always fills `out`: what can't be found out is the number as a name, "/" and
+ * "/bin/sh", and then -1 says why. */
+int nss_user_self(struct nss_user *out, struct err *err);
 
 #endif

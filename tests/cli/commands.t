@@ -83,7 +83,7 @@ exits 'stdout closed' 1 sh -c 'hive help >&-'
 exits 'stdin, stdout and stderr closed do no harm' 1 sh -c 'hive help <&- >&- 2>&-'
 
 # what later versions have
-for call in launch token drain resume top doctor desktop service install 'launch gimp' 'top --json' 'help launch' 'config import x'; do
+for call in token drain resume top desktop service install 'launch gimp' 'launch --cli htop' 'launch --silent gimp' 'top --json' 'help top' 'config import x'; do
     exits "hive $call" 2 hive $call
     like "hive $call: not yet" "$err" 'is not in this version of hive'
     check "hive $call: no proposal" sh -c '! printf "%s" "$1" | grep -q "did you mean"' - "$err"
@@ -100,11 +100,11 @@ exits 'in a script' 2 hive submit ./later.sh
 like 'in a script, with its line' "$err" 'later.sh:2: .*--nodes is not in this version of hive'
 exits 'as a symlink' 2 sh -c 'ln -s "$HIVE" links/hive-launch && links/hive-launch gimp'
 like 'as a symlink: not yet' "$err" 'launch is not in this version of hive'
-check 'help does not show them' sh -c '! hive help | grep -wE "launch|token|drain|resume|top|doctor|desktop|install"'
+check 'help does not show them' sh -c '! hive help | grep -wE "token|drain|resume|top|desktop|install"'
 like 'what is none in any version gets its proposal' "$(hive submit --nod 2 true 2>&1)" 'did you mean --node'
 
 # missing and wrong operands
-for call in logs wait cancel hold release retry explain submit completion; do
+for call in logs wait cancel hold release retry explain submit launch completion; do
     exits "hive $call without operands" 2 hive $call
     like "hive $call without operands says what to do" "$err" '.'
 done

@@ -130,6 +130,16 @@ fits GET "$p/nodes/{name}/metrics" "$p/nodes/far/metrics?series=frob"
 fits GET "$p/nodes/{name}/metrics" "$p/nodes/frob/metrics"
 fits DELETE "$p/nodes/{name}" "$p/nodes/far"
 fits DELETE "$p/nodes/{name}" "$p/nodes/frob"
+fits POST $p/allocations $p/allocations -H "$J" -d '{"command":"gimp x.png","dry_run":true}'
+fits POST $p/allocations $p/allocations -H "$J" -d '{"argv":["firefox","-x"],"memory":"1M"}'
+place=$(jq -r .allocation.id answer.json)
+fits POST $p/allocations $p/allocations -H "$J" -d '{"command":"gimp","host":"frob"}'
+fits POST $p/allocations $p/allocations -H "$J" -d '{"command":"gimp","memory":"900T"}'
+fits POST $p/allocations $p/allocations -H "$J" -d '{"command":""}'
+fits POST "$p/allocations/{id}/report" "$p/allocations/$place/report" -H "$J" -d '{"pid":5,"memory_bytes":1000000,"cpu_percent":12.5,"ended":false}'
+fits POST "$p/allocations/{id}/report" "$p/allocations/$place/report" -H "$J" -d '{"cpu_percent":-1}'
+fits DELETE "$p/allocations/{id}" "$p/allocations/$place"
+fits DELETE "$p/allocations/{id}" "$p/allocations/$place"
 for path in nodes status cluster/status health version; do fits GET $p/$path $p/$path; done
 is 'every route with a JSON answer was tried' \
     "$(jq -r '.paths|to_entries[]|.key as $p|.value|to_entries[]|select(.value.responses["200"].content["application/json"].schema)|(.key|ascii_upcase)+" "+$p' openapi.json | grep -v openapi.json | sort)" \
