@@ -261,8 +261,8 @@ static enum job_event event_of(const struct head_run *r)
         return r->killed ? JOB_EV_CANCEL : JOB_EV_TIMEOUT;
     case ATTEMPT_OOM:
         return r->killed ? JOB_EV_CANCEL : JOB_EV_OOM;
-    case ATTEMPT_CANCELLED:
-        return JOB_EV_CANCEL;
+    case ATTEMPT_CANCELLED: /* a far node does that without being asked, when its lease ends */
+        return r->killed || r->alloc.node == 0 ? JOB_EV_CANCEL : JOB_EV_LOSE;
     case ATTEMPT_LOST:
         return r->killed ? JOB_EV_CANCEL : JOB_EV_LOSE;
     case ATTEMPT_SIGNALED:

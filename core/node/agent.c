@@ -162,7 +162,7 @@ struct agent *agent_create(struct ev_loop *loop, const struct log *log,
     a->version = mem_strdup(cfg->version);
     a->idle_shims = cfg->idle_shims;
     a->host = state_host_name();
-    a->state_fd = a->lock_fd = -1;
+    a->state_fd = a->lock_fd = a->lease_fd = -1;
     a->renewed_ns = ev_now_ns(loop);
     a->lease.fn = lease_due;
     a->turn_end.fn = turn_end;
@@ -195,6 +195,8 @@ void agent_destroy(struct agent *a)
     reads_end(a);
     serve_end(a);
     orders_end(a);
+    if (a->lease_fd >= 0)
+        close(a->lease_fd);
     if (a->state_fd >= 0)
         close(a->state_fd);
     /* Last: until here the state folder is ours. */

@@ -6,11 +6,13 @@
  * A lost connection (end of input, nobody reads the output) is not the end of what runs: with
  * attempts running it stays without a connection until they have ended, until the next agent for
  * the same head comes, or until the lease ends: then it ends them all. Without, it is done at once.
+ * When it is killed meanwhile, their shims watch the lease.
  *
  *   STATE/agent/HEAD/HOST/  its state folder, as of a node; HOST, because a home folder may be shared
  *       lock                flock'd by the agent that serves this head; "PID START" of it
  *       fence               the highest fence seen
  *       boot                id of the boot in which attempts were ordered
+ *       lease               up to when jobs may run without a word from the head (shim.h)
  *   RUNTIME/agent/HEAD/     sockets of the node
  *
  * A new agent asks the one that holds the lock to let go with SIGTERM, and kills one that doesn't:

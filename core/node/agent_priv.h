@@ -102,6 +102,8 @@ struct agent {
     size_t unwanted_count;
     bool draining;
     int64_t lease_ns, interval_ns;
+    int lease_fd;             /* STATE/lease, for shims (shim.h); -1: none */
+    int64_t lease_written_ns; /* what it says, but for lease_ns */
     struct ev_timer lease, sample;
     bool sample_due;
 
@@ -142,6 +144,8 @@ int state_lock(struct agent *a, struct err *err);
 bool state_signal_holder(struct agent *a, int signo);
 int state_read_boot(struct agent *a, struct err *err);
 void state_note_boot(struct agent *a);
+/* What runs may run up to renewed_ns + lease_ns: its shims have to know, if we are killed. */
+void state_note_lease(struct agent *a);
 /* Calls fn for each attempt in the state folder whose shim lives. */
 int state_each_alive(struct agent *a, int (*fn)(struct agent *a, const struct attempt_key *key),
                      struct err *err);

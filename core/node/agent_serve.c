@@ -284,6 +284,7 @@ static void on_ping(struct agent *a, const struct link_msg *m)
 
     if (m->stamp > a->renewed_ns && m->stamp <= now)
         a->renewed_ns = m->stamp;
+    state_note_lease(a);
     link_send(a, &pong);
 }
 
@@ -421,6 +422,7 @@ int serve_begin(struct agent *a, struct err *err)
     say_agreed(a);
     a->lease_ns = lease_s * NS_PER_S;
     ev_timer_set(a->loop, &a->lease, a->renewed_ns + a->lease_ns);
+    state_note_lease(a);
     a->sample.fn = sample_due;
     /* The connection may have been lost meanwhile. */
     a->state = a->connected ? AGENT_SERVING : AGENT_ALONE;

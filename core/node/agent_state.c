@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include "node/agent_priv.h"
+#include "node/shim.h"
 
 #include "base/fs.h"
 #include "base/str.h"
@@ -122,6 +123,21 @@ int state_note_fence(struct agent *a, uint64_t fence, struct err *err)
         return -1;
     a->fence = fence;
     return 0;
+}
+
+void state_note_lease(struct agent *a)
+{
+    char text[64];
+    int len = snprintf(text, sizeof text, SHIM_LEASE_FORMAT, a->renewed_ns + a->lease_ns);
+
+    if (a->lease_ns == 0 || a->renewed_ns < a->lease_written_ns + NS_PER_S)
+        return;
+    if (a->lease_fd < 0)
+        a->lease_fd =
+            openat(a->state_fd, "lease", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* As long as it says an earlier time, shims are only too careful. */
+    if (a->lease_fd >= 0 && pwrite(a->lease_fd, text, (size_t)len, 0) == len)
+        a->lease_written_ns = a->renewed_ns;
 }
 
 int state_read_boot(struct agent *a, struct err *err)

@@ -27,6 +27,7 @@ static void lose_daemon(struct shim *s)
     s->quit = true;
     s->next_len = 0;
     s->connect_at_ns = clock_mono_ns(&clock_system) + RECONNECT_NS;
+    s->lease_at_ns = s->connect_at_ns;
 }
 
 void shim_send(struct shim *s, const struct shim_msg *m)
@@ -98,7 +99,7 @@ static void reconnect(struct shim *s, int64_t now_ns)
         s->connect_at_ns = now_ns + RECONNECT_NS;
         return;
     }
-    s->connect_at_ns = 0;
+    s->connect_at_ns = s->lease_at_ns = 0;
     greet(s);
 }
 
@@ -201,6 +202,7 @@ static int64_t next_due(const struct shim *s)
         earlier(&due, s->job.start_at_ns);
         earlier(&due, s->job.timeout_at_ns);
         earlier(&due, s->job.kill_at_ns);
+        earlier(&due, s->lease_at_ns);
     }
     earlier(&due, s->rewrite_at_ns);
     if (s->sock < 0)
@@ -218,6 +220,37 @@ static void wait_for_events(struct shim *s)
         shim_job_reap(s);
 }
 
+/* Up to when the attempt may run without a daemon; INT64_MAX: there is no lease. */
+static int64_t read_lease(const struct shim *s)
+{
+    char text[SHIM_LEASE_SIZE + 1] = "";
+    int fd = openat(s->state_fd, "lease", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    ssize_t n = fd >= 0 ? read(fd, text, SHIM_LEASE_SIZE) : 0;
+    int64_t until = INT64_MAX;
+
+    if (fd >= 0)
+        close(fd);
+    if (n == SHIM_LEASE_SIZE && text[SHIM_LEASE_SIZE - 1] == '\n')
+        text[SHIM_LEASE_SIZE - 1] = '\0';
+    if (!str_starts(text, "hive-lease 1 ") ||
+        str_to_int(text + 13, 0, INT64_MAX, "lease", &until, NULL) != 0)
+        return INT64_MAX;
+    return until;
+}
+
+static void watch_lease(struct shim *s, int64_t now)
+{
+    int64_t until = read_lease(s);
+
+    s->lease_at_ns = until == INT64_MAX ? 0 : until;
+    if (now < until)
+        return;
+    s->lease_at_ns = 0;
+    str_copy(s->job.end.message, sizeof s->job.end.message,
+             "the node heard nothing from its head, and its agent was killed");
+    shim_job_kill(s, SHIM_LEASE_GRACE_NS);
+}
+
 static void tick(struct shim *s)
 {
     int64_t due = next_due(s), now;
@@ -229,6 +262,8 @@ static void tick(struct shim *s)
         shim_rewrite(s, now);
     if (s->sock < 0 && now >= s->connect_at_ns)
         reconnect(s, now);
+    if (s->job.active && s->lease_at_ns != 0 && now >= s->lease_at_ns)
+        watch_lease(s, now);
 }
 
 static void serve(struct shim *s)

@@ -20,10 +20,12 @@
 #define HIVE_NODE_SHIM_H
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "node/shim_proto.h"
 #include "sys/cgroup.h"
 #include "sys/sys.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -109,6 +111,7 @@ struct shim {
     struct cgroup group;
     bool group_made;
     int64_t connect_at_ns, rewrite_at_ns; /* 0: none */
+    int64_t lease_at_ns;                  /* alone: when to look at the lease; 0: not */
 };
 
 /* Begins the attempt of job.msg (shim_job.c). Afterwards either job.active, or its end was reported.
@@ -125,6 +128,15 @@ void shim_job_kill(struct shim *s, int64_t grace_ns);
 /* Writes the exit record or keeps it for later, and tells the daemon (shim_record.c). */
 void shim_report_end(struct shim *s, const struct attempt_end *end, bool record);
 void shim_rewrite(struct shim *s, int64_t now_ns);
+
+/*
+ * A node that works for a far head has a lease, in STATE/lease: up to when (monotonic) what runs may
+ * run without a word from that head. Whoever serves the head writes it and acts on it; when it is
+ * killed, each shim does. The text is SHIM_LEASE_FORMAT.
+ */
+#define SHIM_LEASE_FORMAT "hive-lease 1 %020" PRId64 "\n"
+#define SHIM_LEASE_SIZE 34
+#define SHIM_LEASE_GRACE_NS (10 * NS_PER_S)
 
 /* Gives up the attempt that was to be next, and says so. */
 void shim_drop_next(struct shim *s);

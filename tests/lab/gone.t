@@ -46,7 +46,7 @@ tree() {
         END { for (p in parent) { for (q = p; q && q != root; q = parent[q]); if (q == root) print p } }' |
         while read -r tree_pid; do
             echo "$tree_pid/$(sed 's/.*) //' "/proc/$tree_pid/stat" 2>/dev/null | cut -d ' ' -f 20)"
-        done
+        done | grep -v '/$'
 }
 alive() { # PID/START...
     for alive_one; do

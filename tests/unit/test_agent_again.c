@@ -159,6 +159,32 @@ TEST(the_lease_ends_what_a_lost_head_left)
     close_link(&f);
 }
 
+/* With nobody left to watch it: each shim does. */
+TEST(the_lease_ends_what_a_killed_agent_left)
+{
+    struct far f;
+    struct attempt_end e;
+    int64_t begun = now();
+    pid_t pid;
+
+    start_agent(&f);
+    welcome_fence(&f, 7, NULL, 0, 2);
+    expect(&f, LINK_AGREED);
+    pid = order_sleeper(&f, 1);
+    hang_up(&f);
+    kill(f.pid, SIGKILL);
+    CHECK_INT(ended_within(&f, WAIT_S * NS_PER_S), 128 + SIGKILL);
+    CHECK(alive(pid));
+    CHECK(gone_within(pid, WAIT_S * NS_PER_S));
+    CHECK(now() - begun >= 2 * NS_PER_S);
+    drop_far(&f);
+    open_link(&f, &first, 1);
+    e = expect_end(&f, 1);
+    CHECK_INT(e.outcome, ATTEMPT_CANCELLED);
+    CHECK(strstr(e.message, "heard nothing"));
+    close_link(&f);
+}
+
 TEST(the_lease_ends_though_the_connection_seems_to_be_there)
 {
     struct far f;

@@ -223,7 +223,7 @@ TEST(a_restart_ends_the_line)
     open_world(&w);
     run_sh(&w, 1, script);
     run_after(&w, 2, 1, "exit 2");
-    turn_for(&w, 20 * NS_PER_MS);
+    turn_until_runs(&w, 1);
     stop_daemon(&w);
     start_daemon(&w);
     CHECK_OK(node_adopt(w.node, &one, false, &err), &err);

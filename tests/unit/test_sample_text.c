@@ -280,6 +280,31 @@ static struct sampler *direct_sampler(const char *const *folders)
     return s;
 }
 
+static bool can_run(const char *const *argv)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        execvp(argv[0], (char *const *)argv);
+        _exit(127);
+    }
+    return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* busybox's df finds nothing in a plain chroot, where "/" is no mount point. */
+static bool has_df(const char *const *shell)
+{
+    const char *argv[5] = { NULL };
+    size_t n = 0;
+
+    for (; shell[n]; n++)
+        argv[n] = shell[n];
+    argv[n++] = "-c";
+    argv[n] = "df -Pk -- / >/dev/null 2>&1";
+    return can_run(argv);
+}
+
 /* Other tests may start hundreds of processes and make interfaces between the two: until they agree
  * once. */
 static void try_shell(const char *const *shell)
@@ -291,6 +316,7 @@ static void try_shell(const char *const *shell)
     struct err err = ERR_INIT;
     const struct sample *x;
     struct shell sh;
+    bool df = has_df(shell);
     size_t n = 0;
 
     CHECK_OK(sample_script_command(folders, &command, &err), &err);
@@ -306,6 +332,8 @@ static void try_shell(const char *const *shell)
         CHECK(x->interval_ns > 0);
         NEAR(x->cpu.user + x->cpu.kernel + x->cpu.iowait + x->cpu.steal + x->cpu.idle, 100);
         different = compare(sampler_take(direct), x);
+        if (different && str_eq(different, "folders") && !df && x->folders[0].total == -1)
+            different = NULL;
         sampler_destroy(direct);
     } while (different && clock_mono_ns(&clock_system) < deadline);
     if (different)
@@ -313,18 +341,6 @@ static void try_shell(const char *const *shell)
     shell_end(&sh);
     sampler_destroy(text);
     buf_fini(&command);
-}
-
-static bool can_run(const char *const *argv)
-{
-    pid_t pid = fork();
-    int status;
-
-    if (pid == 0) {
-        execvp(argv[0], (char *const *)argv);
-        _exit(127);
-    }
-    return waitpid(pid, &status, 0) == pid && status == 0;
 }
 
 TEST(the_script_in_sh)
