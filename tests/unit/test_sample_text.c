@@ -301,7 +301,7 @@ static bool has_df(const char *const *shell)
     for (; shell[n]; n++)
         argv[n] = shell[n];
     argv[n++] = "-c";
-    argv[n] = "df -Pk -- / >/dev/null 2>&1";
+    argv[n] = "df -Pk -- / >/dev/null";
     return can_run(argv);
 }
 
