@@ -41,7 +41,7 @@ FAULTS := $(sort $(wildcard tests/faults/*.c))
 LAB := $(sort $(wildcard tests/lab/*.c))
 HEADERS := $(sort $(wildcard core/*/*.h core/*/*.def cmd/*.h cmd/*.def tests/*/*.h vendor/*/*.h))
 OURS := $(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) $(LAB) tests/fuzz/replay_main.c \
-	tests/bench/measure.c $(wildcard vendor/*/*.c)
+	tests/bench/measure.c tests/bench/execs.c $(wildcard vendor/*/*.c)
 
 # In the order of linking: a library before those it uses.
 LIBS := $(if $(wildcard vendor/libssh2/hive_bearssl.c),libssh2) bearssl libsodium sqlite3 yyjson libinih
@@ -261,20 +261,26 @@ run: all
 # What needs root or a package says so and is listed as skipped; with CI=true it fails instead.
 # The long ones first, so that none of them is left over at the end.
 TEST_PROGRAMS := $(sort $(wildcard tests/faults/*.t)) $(sort $(wildcard tests/lab/*.t)) tests/smoke/smoke.t \
-	$(wildcard tests/bench/smoke.t) $(sort $(wildcard tests/cli/*.t)) tests/unit/harness.t $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) tests/fuzz/replay.t
+	$(sort $(wildcard tests/bench/*.t)) $(sort $(wildcard tests/cli/*.t)) tests/unit/harness.t $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) tests/fuzz/replay.t
 .PHONY: test-build
 test-build: all dev $(UNIT:tests/unit/%.c=build/$(DEV)/tests/%) $(FUZZ_NAMES:%=build/$(DEV)/fuzz/%) \
-    $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%) faults-build lab-build build/bench/measure
+    $(SMOKE:tests/smoke/%.c=build/$(DEV)/smoke/%) faults-build lab-build build/bench/measure build/bench/execs
 test:
 	@scripts/setup-deps --dev $(if $(CI),--yes) || echo 'make test: going on with what is there' >&2
 	+$Q$(MAKE) -j$(or $(HIVE_JOBS),$(shell nproc)) test-build
 	@scripts/test $(TEST_PROGRAMS)
-bench: static build/bench/measure
+bench: static build/bench/measure build/bench/execs lab-build
 	tests/bench/run
+	tests/bench/reach
 build/bench/measure: tests/bench/measure.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$Q$(CC) $(call warn,$(CC)) $(CFLAGS_ALL) -D_GNU_SOURCE -O2 -g $(CFLAGS) -o $@ $< $(LDFLAGS)
+# What is shipped, of core/
+build/bench/execs: build/static/obj/tests/bench/execs.o build/static/libhive.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$Q$(MUSL_CC) -O2 $(CFLAGS) -static-pie -o $@ $^ $(call vendor_libs,static) $(LDFLAGS)
 # The long version: 10,000 kills, every call made to fail. `make test` runs a part of the same.
 faults: all dev faults-build
 	tests/faults/run
@@ -336,7 +342,7 @@ GLUE := $(wildcard vendor/*/*.c)
 GLUE_FLAGS := -D_GNU_SOURCE -DLIBSSH2_MBEDTLS -Ivendor/libssh2 $(LIBS:%=-isystem build/vendor/san$(tag)/%/include) \
 	-isystem build/vendor/src/libssh2/src
 LINT := $(patsubst %.c,%.o,$(CORE) $(CMD) $(MAIN) $(UNIT) $(UNIT_HELP) $(FUZZ) $(SMOKE) $(FAULTS) $(LAB) \
-	tests/fuzz/replay_main.c tests/bench/measure.c)
+	tests/fuzz/replay_main.c tests/bench/measure.c tests/bench/execs.c)
 lint: $(LINT:%=build/lint-gcc/obj/%) $(LINT:%=build/lint-clang/obj/%)
 	$Qfor f in $(GLUE); do \
 	    case $$f in */libssh2/*) i='-include hive_bearssl.h' ;; *) i= ;; esac; \
