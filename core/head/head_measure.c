@@ -38,6 +38,7 @@ void head_node_sample_free(struct head_node *n)
     for (size_t i = 0; n->sample->s.users && n->sample->s.users[i]; i++)
         free((char *)n->sample->s.users[i]);
     free((void *)n->sample->s.users);
+    free((void *)n->sample->s.cores);
     MEM_FREE(n->sample);
 }
 
@@ -80,6 +81,7 @@ static void keep(struct head_node *n, const struct link_sample *s)
     v[STORE_SERIES_NET_TX] = known(s->tx_bytes_per_s);
     v[STORE_SERIES_DISK_READ] = known(s->disk_read_bytes_per_s);
     v[STORE_SERIES_DISK_WRITE] = known(s->disk_write_bytes_per_s);
+    v[STORE_SERIES_DISK_FREE] = known((double)s->disk_free_bytes);
     v[STORE_SERIES_PRESSURE_CPU] = known(s->cpu_pressure_percent);
     v[STORE_SERIES_PRESSURE_MEMORY] = known(s->memory_pressure_percent);
     v[STORE_SERIES_PRESSURE_IO] = known(s->io_pressure_percent);
@@ -186,12 +188,12 @@ static void apply_measured(struct head_node *n, const struct link_sample *s)
 
 /* ---- measuring ---- */
 
-static void own_sample(struct head *h, struct link_sample *l, const char **users)
+static void own_sample(struct head *h, struct link_sample *l, struct link_sample_room *room)
 {
     const struct sample *s = node_measure(h->node);
 
     if (s) {
-        link_sample_fill(l, s, users);
+        link_sample_fill(l, s, room);
         l->memory_total_bytes = sys_memory_total();
     } else {
         link_sample_clear(l);
@@ -214,11 +216,11 @@ static void set_interval(struct head *h, int64_t interval_s)
 static void on_measure(struct ev_timer *t)
 {
     struct head *h = CONTAINER_OF(t, struct head, measure_timer);
-    const char *users[SAMPLE_USERS_MAX + 1];
+    struct link_sample_room room;
     struct link_sample l;
     int64_t now = ev_now_ns(h->loop);
 
-    own_sample(h, &l, users);
+    own_sample(h, &l, &room);
     keep(h->nodes[0], &l);
     measure_own_uses(h);
     apply_measured(h->nodes[0], &l);
@@ -262,6 +264,7 @@ void head_node_sampled(struct head_node *n, const struct link_sample *s)
     n->sample = mem_alloc(sizeof(*n->sample));
     n->sample->s = *s;
     n->sample->s.users = copy_users(s->users);
+    n->sample->s.cores = s->core_count ? mem_dup(s->cores, s->core_count) : NULL;
     n->sample->s.uses = NULL;
     n->sample->s.use_count = 0;
     n->sample->mono_ns = ev_now_ns(n->head->loop);
@@ -273,14 +276,14 @@ void head_node_sampled(struct head_node *n, const struct link_sample *s)
 
 int64_t head_node_latest(struct head_node *n, struct link_sample *out, int32_t *users)
 {
-    const char *names[SAMPLE_USERS_MAX + 1];
+    struct link_sample_room room;
     const struct sample *own = NULL;
 
     link_sample_clear(out);
     *users = -1;
     if (n->kind == HEAD_NODE_OWN) {
         own = node_measure(n->head->node);
-        own_sample(n->head, out, names);
+        own_sample(n->head, out, &room);
         if (own) /* what is available is of the machine, not of our control group */
             out->memory_total_bytes = own->memory.total;
     } else if (n->sample) {
@@ -290,6 +293,8 @@ int64_t head_node_latest(struct head_node *n, struct link_sample *out, int32_t *
         for (*users = 0; out->users[*users]; (*users)++)
             ;
     out->users = NULL;
+    out->cores = NULL;
+    out->core_count = 0;
     return own ? own->taken_ns : n->sample ? n->sample->mono_ns : 0;
 }
 
@@ -318,12 +323,22 @@ static void put_sample(struct jsonw *w, const struct link_sample *s)
     put_known_int(w, "memory_available_bytes", s->memory_available_bytes);
     put_known(w, "cpu_percent", s->cpu_percent);
     put_known(w, "iowait_percent", s->iowait_percent);
+    jsonw_arr_open(w, "cores_percent");
+    for (size_t i = 0; i < s->core_count; i++)
+        put_known_int(w, NULL, s->cores[i]);
+    jsonw_arr_close(w);
     jsonw_arr_open(w, "load");
     for (int i = 0; i < 3 && s->load[i] >= 0; i++)
         put_known(w, NULL, s->load[i]);
     jsonw_arr_close(w);
     put_known_int(w, "swap_total_bytes", s->swap_total_bytes);
     put_known_int(w, "swap_used_bytes", s->swap_used_bytes);
+    put_known_int(w, "disk_total_bytes", s->disk_total_bytes);
+    put_known_int(w, "disk_free_bytes", s->disk_free_bytes);
+    put_known(w, "disk_read_bytes_per_s", s->disk_read_bytes_per_s);
+    put_known(w, "disk_write_bytes_per_s", s->disk_write_bytes_per_s);
+    put_known(w, "net_rx_bytes_per_s", s->rx_bytes_per_s);
+    put_known(w, "net_tx_bytes_per_s", s->tx_bytes_per_s);
     jsonw_obj_open(w, "pressure");
     put_known(w, "cpu_percent", s->cpu_pressure_percent);
     put_known(w, "memory_percent", s->memory_pressure_percent);
@@ -338,11 +353,11 @@ static void put_sample(struct jsonw *w, const struct link_sample *s)
 
 void head_node_put_measured(struct head_node *n, struct jsonw *w)
 {
-    const char *users[SAMPLE_USERS_MAX + 1];
+    struct link_sample_room room;
     struct link_sample own;
 
     if (n->kind == HEAD_NODE_OWN) {
-        own_sample(n->head, &own, users);
+        own_sample(n->head, &own, &room);
         if (own.memory_available_bytes < 0)
             own.memory_available_bytes = sys_memory_available();
         put_sample(w, &own);

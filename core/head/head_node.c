@@ -176,11 +176,11 @@ static void on_reach_changed(void *arg)
 
 static void on_reach_sample(const struct sample *s, void *arg)
 {
-    const char *users[SAMPLE_USERS_MAX + 1];
+    struct link_sample_room room;
     struct head_node *n = arg;
     struct link_sample l;
 
-    link_sample_fill(&l, s, users);
+    link_sample_fill(&l, s, &room);
     n->heard_wall_ns = clock_wall_ns(n->head->clock);
     head_node_sampled(n, &l);
 }

@@ -120,10 +120,11 @@ static void on_run(struct ssh_link_run *run, unsigned event, void *arg)
 
 static int start(struct reach_shell *r, struct ssh_link_client *client, struct err *err)
 {
+    const char *folders[] = { "/", NULL };
     struct buf command = BUF_INIT;
     int ends[2], null, rc = -1;
 
-    if (sample_script_command(NULL, &command, err) != 0)
+    if (sample_script_command(folders, &command, err) != 0)
         return -1;
     null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (null < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
@@ -153,7 +154,8 @@ struct reach_shell *reach_shell_start(struct ev_loop *loop, struct ssh_link_clie
     r->io.fd = -1;
     r->timer.fn = on_timer;
     r->interval_ns = interval_s * NS_PER_S;
-    r->sampler = sampler_create(&(struct sampler_options){ .text = true }, err);
+    const char *folders[] = { "/", NULL };
+    r->sampler = sampler_create(&(struct sampler_options){ .text = true, .folders = folders }, err);
     if (!r->sampler || start(r, client, err) != 0) {
         reach_shell_destroy(r);
         return NULL;

@@ -124,13 +124,13 @@ static void send_sample(struct agent *a)
 {
     const struct sample *s = node_measure(a->node);
     struct link_msg m = { .type = LINK_SAMPLE };
-    const char *users[SAMPLE_USERS_MAX + 1];
+    struct link_sample_room room;
     struct link_use *uses;
 
     a->sample_due = false;
     if (!s)
         return;
-    link_sample_fill(&m.sample, s, users);
+    link_sample_fill(&m.sample, s, &room);
     m.sample.memory_total_bytes = sys_memory_total();
     m.sample.running = (int64_t)node_running(a->node);
     m.sample.uses = uses = measure_uses(a, &m.sample.use_count);

@@ -17,11 +17,12 @@ enum link_kind {
     LINK_CHARS, /* char[max + 1] */
     LINK_WORDS, /* const char *const *, at most max of them */
     LINK_KEYS, /* const struct attempt_key *, and behind it, in the table's `count`, their number */
-    LINK_USES, /* const struct link_use *, the same */
-    LINK_AFTER,  /* struct attempt_key as an object, left out when its job is 0 */
-    LINK_BASE64, /* const void *, with its length */
-    LINK_STREAM, /* bool: stderr */
-    LINK_OUTCOME /* enum attempt_outcome */
+    LINK_PERCENTS, /* const signed char *, and behind it, in `count`, their number; -1 is null */
+    LINK_USES,     /* const struct link_use *, the same */
+    LINK_AFTER,    /* struct attempt_key as an object, left out when its job is 0 */
+    LINK_BASE64,   /* const void *, with its length */
+    LINK_STREAM,   /* bool: stderr */
+    LINK_OUTCOME   /* enum attempt_outcome */
 };
 
 struct link_field {

@@ -101,6 +101,10 @@ const struct link_field link_fields[] = {
       INT64_MAX, false },
     { "swap_total_bytes", B(SAMPLE), LINK_KNOWN, AT(sample.swap_total_bytes), 0, INT64_MAX, false },
     { "swap_used_bytes", B(SAMPLE), LINK_KNOWN, AT(sample.swap_used_bytes), 0, INT64_MAX, false },
+    { "disk_total_bytes", B(SAMPLE), LINK_KNOWN, AT(sample.disk_total_bytes), 0, INT64_MAX, false },
+    { "disk_free_bytes", B(SAMPLE), LINK_KNOWN, AT(sample.disk_free_bytes), 0, INT64_MAX, false },
+    { "cores_percent", B(SAMPLE), LINK_PERCENTS, LIST(sample.cores, sample.core_count), 0,
+      LINK_CORES_MAX, false },
     { "users", B(SAMPLE), LINK_WORDS, AT(sample.users), 0, LINK_USERS_MAX, false },
     { "running", B(SAMPLE), LINK_INT, AT(sample.running), 0, INT64_MAX, false },
     { "attempts", B(SAMPLE), LINK_USES, LIST(sample.uses, sample.use_count), 0, LINK_ATTEMPTS_MAX,
@@ -245,6 +249,19 @@ static void put_keys(struct jsonw *w, const char *name, const struct attempt_key
     jsonw_arr_close(w);
 }
 
+static void put_percents(struct jsonw *w, const char *name, const signed char *v, size_t n)
+{
+    if (n == 0)
+        return;
+    jsonw_arr_open(w, name);
+    for (size_t i = 0; i < n; i++)
+        if (v[i] >= 0)
+            jsonw_int(w, NULL, v[i]);
+        else
+            jsonw_null(w, NULL);
+    jsonw_arr_close(w);
+}
+
 static void put_uses(struct jsonw *w, const char *name, const struct link_use *uses, size_t n)
 {
     jsonw_arr_open(w, name);
@@ -341,6 +358,8 @@ static void put_field(struct jsonw *w, const struct link_field *f, const struct 
         put_words(w, f->name, get_ptr(at));
     } else if (f->kind == LINK_KEYS) {
         put_keys(w, f->name, get_ptr(at), get_size(m, f->count));
+    } else if (f->kind == LINK_PERCENTS) {
+        put_percents(w, f->name, get_ptr(at), get_size(m, f->count));
     } else if (f->kind == LINK_USES) {
         put_uses(w, f->name, get_ptr(at), get_size(m, f->count));
     } else if (f->kind == LINK_BASE64) {

@@ -53,6 +53,7 @@ struct err;
 #define LINK_TEXT_MAX 1024          /* names, notes, messages; what is longer is cut on encoding */
 #define LINK_ATTEMPTS_MAX 8192      /* in one list */
 #define LINK_USERS_MAX 256
+#define LINK_CORES_MAX 1024
 #define LINK_READS_MAX 64        /* streams of output at once, of one node */
 #define LINK_INTERVAL_MAX_S 3600 /* between samples; 0: none */
 #define LINK_LEASE_MAX_S (7 * 86400)
@@ -104,6 +105,9 @@ struct link_sample {
     double uptime_s;
     double rx_bytes_per_s, tx_bytes_per_s, disk_read_bytes_per_s, disk_write_bytes_per_s;
     int64_t memory_total_bytes, memory_available_bytes, swap_total_bytes, swap_used_bytes;
+    int64_t disk_total_bytes, disk_free_bytes; /* where the node's state folder is */
+    const signed char *cores;                  /* how busy each is, in percent; -1: not known */
+    size_t core_count;
     const char *const *users; /* NULL-terminated, or NULL */
     int64_t running;          /* attempts that the node has */
     const struct link_use *uses;

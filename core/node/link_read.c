@@ -147,6 +147,29 @@ static int read_keys(struct link_msg *m, yyjson_val *obj, const struct link_fiel
     return 1;
 }
 
+static int read_percents(struct link_msg *m, yyjson_val *obj, const struct link_field *f, void *at,
+                         struct err *err)
+{
+    int rc;
+    yyjson_val *arr = read_array(obj, f, &rc, err), *item;
+    yyjson_arr_iter it;
+    signed char *v;
+    size_t n = 0;
+
+    if (!arr)
+        return rc;
+    v = own(m, mem_alloc(yyjson_arr_size(arr) + 1));
+    yyjson_arr_iter_init(arr, &it);
+    while ((item = yyjson_arr_iter_next(&it))) {
+        if (!yyjson_is_null(item) && (!yyjson_is_uint(item) || yyjson_get_uint(item) > 100))
+            return bad(f, "numbers from 0 to 100", err);
+        v[n++] = yyjson_is_null(item) ? -1 : (signed char)yyjson_get_uint(item);
+    }
+    memcpy(at, &v, sizeof v);
+    set_count(m, f, n);
+    return 1;
+}
+
 static int read_uses(struct link_msg *m, yyjson_val *obj, const struct link_field *f, void *at,
                      struct err *err)
 {
@@ -270,6 +293,8 @@ static int read_field(struct link_msg *m, yyjson_val *obj, const struct link_fie
         return read_words(m, obj, f, at, err);
     case LINK_KEYS:
         return read_keys(m, obj, f, at, err);
+    case LINK_PERCENTS:
+        return read_percents(m, obj, f, at, err);
     case LINK_USES:
         return read_uses(m, obj, f, at, err);
     case LINK_AFTER:

@@ -2,8 +2,6 @@
 #include "node/link_sample.h"
 
 #include "base/mem.h"
-#include "node/link_msg.h"
-#include "sys/sample.h"
 
 #include <stddef.h>
 
@@ -25,6 +23,8 @@ void link_sample_clear(struct link_sample *l)
         .memory_available_bytes = -1,
         .swap_total_bytes = -1,
         .swap_used_bytes = -1,
+        .disk_total_bytes = -1,
+        .disk_free_bytes = -1,
     };
 }
 
@@ -34,7 +34,7 @@ static double rounded(double v)
     return v >= 0 && v < 1e15 ? (double)(int64_t)(v * 100 + 0.5) / 100 : -1;
 }
 
-void link_sample_fill(struct link_sample *l, const struct sample *s, const char **users)
+void link_sample_fill(struct link_sample *l, const struct sample *s, struct link_sample_room *room)
 {
     link_sample_clear(l);
     l->cpu_percent = rounded(sample_cpu_busy(&s->usable));
@@ -53,8 +53,17 @@ void link_sample_fill(struct link_sample *l, const struct sample *s, const char 
     l->memory_available_bytes = s->memory.available;
     l->swap_total_bytes = s->memory.swap_total;
     l->swap_used_bytes = s->memory.swap_used;
+    if (s->folder_count > 0) {
+        l->disk_total_bytes = s->folders[0].total;
+        l->disk_free_bytes = s->folders[0].free;
+    }
+    for (size_t i = 0; i < s->core_count && i < LINK_CORES_MAX; i++) {
+        double busy = sample_cpu_busy(&s->cores[i].cpu);
+        room->cores[l->core_count++] = (signed char)(busy >= 0 && busy <= 100 ? busy + 0.5 : -1);
+    }
+    l->cores = room->cores;
     for (int i = 0; i < s->users.count; i++)
-        users[i] = s->users.names[i];
-    users[s->users.count > 0 ? s->users.count : 0] = NULL;
-    l->users = users;
+        room->users[i] = s->users.names[i];
+    room->users[s->users.count > 0 ? s->users.count : 0] = NULL;
+    l->users = room->users;
 }

@@ -19,7 +19,8 @@ static void measure_due(struct ev_timer *t)
 
 void measure_begin(struct node *n)
 {
-    struct sampler_options options = { .clock = ev_clock(n->loop) };
+    const char *folders[] = { n->state_dir, NULL };
+    struct sampler_options options = { .clock = ev_clock(n->loop), .folders = folders };
     struct err err = ERR_INIT;
 
     n->measure.fn = measure_due;

@@ -41,6 +41,7 @@ run hive submit --node alpha --wait --follow -- hostname
 is 'a job runs on the other machine' "$out/$status" alpha/0
 is 'nodes are listed' "$(hive status nodes --json | jq -r '[.nodes[]|select(.kind=="ssh")|.name+" "+.status]|join(",")')" 'alpha up,beta up,gamma up'
 wait_until 'each is measured' 30 eval '[ "$(hive status nodes --json | jq "[.nodes[]|select(.cpu_percent!=null and .load[0]!=null and .memory_available_bytes>0)]|length")" = 4 ]'
+is 'with its cores and disk' "$(hive status nodes --json | jq -r '[.nodes[]|select(.disk_free_bytes>0 and (.cores_percent|length)>0 and .net_rx_bytes_per_s!=null)]|length')" 4
 is 'hive is there, as its hash' "$(lab_on alpha sh -c 'ls .cache/hive/bin' | grep -cE '^[0-9a-f]{64}$')" 1
 run hive hosts add alpha
 is 'a second time is refused' "$status" 1
@@ -125,6 +126,14 @@ for direction in both in out; do
     wait_until "its end comes ($direction)" 90 status_is "$id" failed
     is "as it was, after one run ($direction)" "$(job "$id" .exit_code)/$(lab_on beta grep -c $direction cuts)" 3/1
 done
+
+# --- a slow link ---
+
+lab_slow beta 300 1mbit
+id=$(hive submit -q --node beta -- sh -c 'head -c 200000 /dev/zero | tr "\0" x; exit 6')
+wait_until 'a job over a slow link ends' 60 status_is "$id" failed
+is 'with all of its output' "$(job "$id" .exit_code)/$(hive logs "$id" | wc -c)" 6/200000
+lab_slow beta 0
 
 # --- a host that crashes ---
 

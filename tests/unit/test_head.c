@@ -885,7 +885,7 @@ TEST(a_node_says_what_was_measured)
     head_nodes(r.head, NULL, &w);
     jsonw_arr_close(&w);
     check_json(buf_data(&b), "\"memory_available_bytes\":7,\"cpu_percent\":30.12,"
-                             "\"iowait_percent\":5.5,\"load\":[3.26,0,12]");
+                             "\"iowait_percent\":5.5,\"cores_percent\":[],\"load\":[3.26,0,12]");
     check_json(buf_data(&b), "\"swap_total_bytes\":100,\"swap_used_bytes\":null");
     check_json(buf_data(&b), "{\"cpu_percent\":null,\"memory_percent\":null,\"io_percent\":0.5}");
     check_json(buf_data(&b), "\"uptime_seconds\":90,\"users\":[\"ann\",\"bob\"]");
@@ -895,7 +895,7 @@ TEST(a_node_says_what_was_measured)
     jsonw_arr_open(&w, NULL);
     head_nodes(r.head, NULL, &w);
     jsonw_arr_close(&w);
-    check_json(buf_data(&b), "\"cpu_percent\":null,\"iowait_percent\":null,\"load\":[]");
+    check_json(buf_data(&b), "\"iowait_percent\":null,\"cores_percent\":[],\"load\":[]");
     buf_fini(&b);
     rig_fini(&r);
 }

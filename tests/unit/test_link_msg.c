@@ -183,6 +183,7 @@ TEST(samples_leave_out_what_is_not_known)
 {
     const char *users[] = { "anna", NULL };
     struct link_use use = { { 4, 1, 0 }, 12, -1 };
+    const signed char cores[] = { 0, 100, -1, 55 };
     struct link_msg got, m = { .type = LINK_SAMPLE };
 
     m.sample = (struct link_sample){ .cpu_percent = 12.25,
@@ -191,6 +192,10 @@ TEST(samples_leave_out_what_is_not_known)
                                      .uptime_s = (double)NAN,
                                      .memory_total_bytes = 5,
                                      .swap_total_bytes = -1,
+                                     .disk_free_bytes = 9,
+                                     .disk_total_bytes = -1,
+                                     .cores = cores,
+                                     .core_count = 4,
                                      .users = users,
                                      .uses = &use,
                                      .use_count = 1 };
@@ -199,6 +204,8 @@ TEST(samples_leave_out_what_is_not_known)
     CHECK(got.sample.iowait_percent < 0 && got.sample.uptime_s < 0);
     CHECK(got.sample.load[0] > 0.4 && got.sample.load[1] < 0 && got.sample.load[2] < 0);
     CHECK(got.sample.memory_total_bytes == 5 && got.sample.swap_total_bytes == -1);
+    CHECK(got.sample.disk_free_bytes == 9 && got.sample.disk_total_bytes == -1);
+    CHECK(got.sample.core_count == 4 && memcmp(got.sample.cores, cores, 4) == 0);
     CHECK_STR(got.sample.users[0], "anna");
     CHECK(!got.sample.users[1] && got.sample.use_count == 1);
     CHECK(got.sample.uses[0].cpu_ns == 12 && got.sample.uses[0].memory_bytes == -1);
@@ -317,6 +324,9 @@ TEST(bad_messages_are_refused)
         { "{\"type\":\"sample\",\"load\":[1,2,3,4]}", "load" },
         { "{\"type\":\"sample\",\"load\":[1,\"x\"]}", "load" },
         { "{\"type\":\"sample\",\"cpu_percent\":-1}", "cpu_percent" },
+        { "{\"type\":\"sample\",\"cores_percent\":[1,101]}", "cores_percent" },
+        { "{\"type\":\"sample\",\"cores_percent\":[-1]}", "cores_percent" },
+        { "{\"type\":\"sample\",\"cores_percent\":7}", "cores_percent" },
         { "{\"type\":\"ended\",\"job\":1,\"attempt\":1,\"outcome\":\"odd\"}", "outcome" },
     };
 
