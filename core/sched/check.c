@@ -57,12 +57,15 @@ static bool check_allocs(const struct sched *s, const struct sched_node *n, int6
 
 static bool check_nodes(const struct sched *s, int64_t *user_threads, struct err *err)
 {
+    size_t closed = 0;
+
     for (size_t i = 0; i < s->n_nodes; i++) {
         const struct sched_node *n = s->nodes[i];
         struct sched_resources now = ledger_free(n), untimed = res_sub(&n->reserved, &n->timed);
         struct sched_resources later = ledger_free_with(n, &untimed);
         if (!ledger_takes_any(n))
             now = later = fit_closed;
+        closed += !ledger_takes_any(n);
         if (!check_allocs(s, n, user_threads, err))
             return false;
         if (s->layout_stale)
@@ -73,6 +76,7 @@ static bool check_nodes(const struct sched *s, int64_t *user_threads, struct err
     }
     MUST(s->layout_stale || (fit_sound(&s->free_now) && fit_sound(&s->free_later)),
          "a tree of free resources is wrong");
+    MUST(closed == s->n_closed, "%zu nodes are closed, not %zu", closed, s->n_closed);
     for (size_t i = 0; i < s->n_users; i++)
         MUST(s->users[i].threads == user_threads[i],
              "user %s: %" PRId64 " threads run, not %" PRId64, s->users[i].name, user_threads[i],

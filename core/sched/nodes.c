@@ -211,7 +211,9 @@ void sched_node_set_state(struct sched *s, int32_t node, enum sched_node_state s
     struct sched_node *n = ledger_node(s, node);
     if (!n || n->state == state)
         return;
+    s->n_closed -= !ledger_takes_any(n);
     n->state = state;
+    s->n_closed += !ledger_takes_any(n);
     nodes_changed(s);
     ledger_touch(s, n);
     guard_forget(s);
@@ -222,7 +224,9 @@ void sched_node_set_by_name(struct sched *s, int32_t node, bool by_name)
     struct sched_node *n = ledger_node(s, node);
     if (!n || n->by_name == by_name)
         return;
+    s->n_closed -= !ledger_takes_any(n);
     n->by_name = by_name;
+    s->n_closed += !ledger_takes_any(n);
     s->layout_stale = true;
     nodes_changed(s);
 }

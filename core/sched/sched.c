@@ -197,7 +197,7 @@ static bool all_full(const struct sched *s)
 {
     if (fit_first(&s->free_now, &s->least, 0) != FIT_NONE)
         return false;
-    for (size_t i = 0; i < s->n_nodes; i++) {
+    for (size_t i = 0; s->n_closed > 0 && i < s->n_nodes; i++) {
         struct sched_resources have = ledger_free(s->nodes[i]);
         if (!ledger_takes_any(s->nodes[i]) && res_fits(&s->least, &have))
             return false;

@@ -164,6 +164,7 @@ struct sched {
 
     struct sched_node **nodes;
     size_t n_nodes, cap_nodes;
+    size_t n_closed; /* nodes that aren't in the trees: ledger_takes_any() */
     struct strmap node_index;
     uint64_t node_version; /* grows when what is usable somewhere changes */
     bool layout_stale;
