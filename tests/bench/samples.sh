@@ -38,14 +38,15 @@ row() {
     row_value=$(median "$2") || return 0
     row_ratio='' row_verdict=''
     if [ -n "${4:-}" ] && row_base=$(median "$4"); then
-        row_ratio=$(awk -v a="$row_value" -v b="$row_base" 'BEGIN { printf "%.2f", (b > 0 ? a / b : 0) }')
+        row_exact=$(awk -v a="$row_value" -v b="$row_base" 'BEGIN { printf "%.6f", (b > 0 ? a / b : 0) }')
+        row_ratio=$(awk -v x="$row_exact" 'BEGIN { printf "%.2f", x }')
     fi
     case ${5:-} in
     '') ;;
-    x*) [ -z "$row_ratio" ] || row_verdict=$(verdict "$row_ratio" "${5#x }") ;;
+    x*) [ -z "$row_ratio" ] || row_verdict=$(verdict "$row_exact" "${5#x }") ;; # of what isn't rounded
     *) row_verdict=$(verdict "$row_value" "$5") ;;
     esac
-    printf '%-50s %10s %-5s %20s %8s  %s\n' "$1" "$(awk "BEGIN { printf \"%.4g\", $row_value }")" "$3" \
+    printf '%-50s %10s %-5s %20s %8s  %s\n' "$1" "$(awk "BEGIN { printf \"%.5g\", $row_value }")" "$3" \
         "$(range "$2")" "${row_ratio:+${row_ratio}x}" "$row_verdict"
 }
 head_row() { printf '\n%-50s %10s %-5s %20s %8s  %s\n' "$1" median unit range "${2:-}" "${3:-}"; }
