@@ -111,7 +111,8 @@ static void drop_shell(struct reach *r)
     r->shell_over = false;
 }
 
-static void drop_all(struct reach *r)
+/* All that is done over the link, or to get one. */
+static void drop_steps(struct reach *r)
 {
     ssh_link_start_cancel(r->starting);
     ssh_deploy_cancel(r->deploy);
@@ -119,6 +120,11 @@ static void drop_all(struct reach *r)
     r->deploy = NULL;
     drop_agent(r);
     drop_shell(r);
+}
+
+static void drop_all(struct reach *r)
+{
+    drop_steps(r);
     ssh_link_client_destroy(r->client);
     r->client = NULL;
     ev_timer_clear(&r->again);
@@ -382,10 +388,7 @@ static void on_link(struct ssh_link_client *client, const struct ssh_link_status
         struct err err = s->err;
         if (err.kind == ERR_NONE)
             err_set(&err, ERR_UNAVAILABLE, "the link process ended");
-        ssh_deploy_cancel(r->deploy);
-        r->deploy = NULL;
-        drop_agent(r);
-        drop_shell(r);
+        drop_steps(r);
         ssh_link_client_destroy(client);
         r->client = NULL;
         wait_after(r, &err);
@@ -558,12 +561,7 @@ void reach_leave(struct reach *r, void (*done)(void *arg, const struct err *err)
     r->leaving = true;
     r->left = done;
     r->left_arg = arg;
-    ssh_link_start_cancel(r->starting);
-    ssh_deploy_cancel(r->deploy);
-    r->starting = NULL;
-    r->deploy = NULL;
-    drop_agent(r);
-    drop_shell(r);
+    drop_steps(r);
     ev_timer_clear(&r->again);
     if (up)
         r->deploy = ssh_deploy_remove(r->loop, r->client, &o, NULL);

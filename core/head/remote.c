@@ -109,13 +109,6 @@ size_t remote_running(const struct remote *r)
     return r->running;
 }
 
-bool remote_take_back(struct remote *r, const struct attempt_key *key)
-{
-    (void)r;
-    (void)key;
-    return false;
-}
-
 void remote_measure(struct remote *r, int64_t interval_s)
 {
     struct link_msg m = { .type = LINK_MEASURE, .interval_s = interval_s };

@@ -135,8 +135,6 @@ const char *remote_name(const struct remote *r);
 int remote_run(struct remote *r, const struct remote_order *order, struct err *err);
 /* As node_kill(). While the node is away it is kept until it is back. */
 void remote_kill(struct remote *r, const struct attempt_key *key, int64_t grace_ns);
-/* As node_take_back(). At present nothing is taken back: false. */
-bool remote_take_back(struct remote *r, const struct attempt_key *key);
 /* As node_signal(). Dropped while the node is away. */
 void remote_signal(struct remote *r, const struct attempt_key *key, int signo);
 /*
